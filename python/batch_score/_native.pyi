@@ -1,0 +1,314 @@
+"""The native half of batch-score: the only module in Rust, private to the package."""
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import Literal, Self, TypeAlias, final
+
+_StrPath: TypeAlias = str | PathLike[str]
+
+__version__: str
+debug_build: bool
+
+# plan, records, stream
+
+@final
+class TextPlan:
+    r"""The mini-batches of text files, found while they are asked for; threads may share it.
+
+    A record ends at `\n`, `\r\n` or `\r` outside quotes (JSON Lines: at `\n`); empty lines are no records. A mini-batch
+    lies in one file and is as long as `max_bytes` allows; only a single record can be longer. The mini-batches of a
+    file follow each other without a gap from its first record (after the header) to its end, so empty lines belong
+    to the mini-batch before them. Memory does not grow with files or records. Every method releases the GIL.
+
+    Args:
+        paths: Plain, gzip (.gz), Zstandard (.zst) or bzip2 (.bz2) files, in the order to be planned.
+        max_bytes: Bound of a mini-batch in bytes, at least 1.
+        format: What a record is. JSON Lines has neither delimiter, quote nor header.
+        delimiter: One ASCII character.
+        quote: One ASCII character, or None.
+        header: Whether the first record of each file names the columns and is left out.
+        multi_line: Whether a line break inside quotes belongs to the field.
+        encoding: utf8, utf8bom, ascii, latin1, iso88591, windows1252, utf16 or utf32.
+        chunk_bytes: Size of the read buffer; the result does not depend on it.
+
+    Raises:
+        ConfigError: An argument cannot be used.
+    """
+
+    def __new__(
+        cls,
+        paths: Sequence[_StrPath],
+        *,
+        max_bytes: int,
+        format: Literal["delimited", "jsonl"] = "delimited",  # noqa: A002 - the option's name
+        delimiter: str = ",",
+        quote: str | None = '"',
+        header: bool = True,
+        multi_line: bool = True,
+        encoding: str = "utf8",
+        chunk_bytes: int = 1_048_576,
+    ) -> Self: ...
+    def next_batch(self, limit: int) -> list[tuple[int, int, int, int, int]]:
+        """Finds up to `limit` more mini-batches; fewer only when the files end or one cannot be read.
+
+        Returns:
+            Position of the path, offset and length in bytes (of the decoded text if `is_stream`), ordinal of the
+            first record in its file, number of records. An empty list at the end.
+
+        Raises:
+            OSError: A file is missing or cannot be read. What was found before it was returned by the call before.
+            InputError: A path is not a regular file.
+            RecordError: A file is cut short, changes while it is planned, or cannot be decoded.
+            ConfigError: `limit` is 0, or an earlier call raised one of the errors above.
+        """
+
+    @property
+    def records_scanned(self) -> int:
+        """Records of all mini-batches found so far, those not yet returned included."""
+
+    @property
+    def bytes_scanned(self) -> int:
+        """Bytes of (decoded) text read so far."""
+
+def read_header(
+    path: _StrPath,
+    *,
+    delimiter: str = ",",
+    quote: str | None = '"',
+    multi_line: bool = True,
+    encoding: str = "utf8",
+) -> tuple[bytes, int]:
+    """Reads the first record of a file.
+
+    Returns:
+        Its bytes without byte order mark and line end (UTF-8 if the encoding is utf16 or utf32), empty if
+        there is no record; and the offset where the second record begins.
+
+    Raises:
+        RecordError: It is longer than 64 MiB, as it is when a quote is left open.
+        OSError: The file cannot be read.
+    """
+
+def split_records(
+    data: bytes,
+    *,
+    format: Literal["delimited", "jsonl"] = "delimited",  # noqa: A002 - the option's name
+    delimiter: str = ",",
+    quote: str | None = '"',
+    multi_line: bool = True,
+) -> list[tuple[int, int]]:
+    """Begin and end of each record in the bytes of a mini-batch, without its line end."""
+
+def read_range(path: _StrPath, offset: int, length: int) -> bytes:
+    """Reads `length` bytes of a plain file from `offset` on.
+
+    Raises:
+        RecordError: The file is shorter.
+        OSError: It cannot be read.
+    """
+
+def is_stream(path: _StrPath, encoding: str = "utf8") -> bool:
+    """Whether a file can only be read from its beginning: compressed, or of encoding utf16 or utf32.
+
+    Raises:
+        ConfigError: The encoding is unknown.
+    """
+
+@final
+class TextStream:
+    """The text of a file from its beginning; threads may share it. utf16 and utf32 become UTF-8.
+
+    Other encodings are decompressed, but stay as they are. Every method releases the GIL.
+    """
+
+    def __new__(cls, path: _StrPath, *, encoding: str = "utf8") -> Self: ...
+    def read_range(self, offset: int, length: int) -> bytes:
+        """Reads a range that does not begin before `position`; what lies between is passed over.
+
+        Raises:
+            ConfigError: The range begins before `position`.
+            RecordError: The text ends too early or cannot be decoded.
+            OSError: The file cannot be read.
+        """
+
+    @property
+    def position(self) -> int:
+        """Offset in the text of the next byte."""
+
+# files
+
+@final
+class FileList:
+    """The files behind files, folders and glob patterns, one portion at a time; threads may share it.
+
+    Inputs are taken in their order; the files of one are sorted name by name, as bytes. Folders are walked to any
+    depth, links are followed, loops and broken links passed over. Hidden files and folders are found only if an
+    input, or a part of a pattern, spells the dot. Patterns (`*`, `?`, `[...]`, `**`) match files, not folders; an
+    input that exists under that very name is no pattern. A file of several inputs is listed once, for the first.
+
+    Raises:
+        InputError: An input is missing; from `next_batch`, a folder or pattern has no file.
+        ConfigError: A pattern is malformed.
+        OSError: A folder cannot be read.
+    """
+
+    def __new__(cls, inputs: Sequence[_StrPath]) -> Self: ...
+    def next_batch(self, limit: int) -> list[str]:
+        """The next files, at most `limit`; fewer only at the end. Bytes that are not UTF-8 are surrogate-escaped."""
+
+def count_by_suffix(inputs: Sequence[_StrPath], suffixes: Sequence[str]) -> tuple[int, int, str | None, str | None]:
+    """Counts the files of `FileList` without a Python object for each.
+
+    Args:
+        inputs: As for `FileList`.
+        suffixes: Endings of file names with their dots, such as `.csv.gz`; the case of ASCII letters does not matter.
+
+    Returns:
+        Files with one of the suffixes, other files, and the first of either kind.
+
+    Raises:
+        InputError, ConfigError, OSError: As for `FileList`.
+    """
+
+# append and journal
+
+@final
+class AppendWriter:
+    """The only writer of a run's output and of its journal; threads may share it.
+
+    An append writes the bytes of a mini-batch, then its record; what an append left survives the death of the
+    process, what a sync left survives a loss of power (docs/formats/journal.md). Times are seconds of any
+    clock of the caller's that does not go back. Every method releases the GIL.
+
+    Raises:
+        ValueError: From every method but `close`, once the writer is closed.
+        OSError: With `errno` and `filename`, when a write fails; the files are cut back to the mini-batch before
+            and the writer stays usable. When a sync fails, the writer refuses everything afterwards.
+    """
+
+    @staticmethod
+    def create(
+        output: _StrPath | None,
+        journal: _StrPath,
+        *,
+        run_id: bytes,
+        sync_bytes: int,
+        sync_seconds: float,
+        now: float,
+    ) -> AppendWriter:
+        """Creates both files, and nothing else in their folders.
+
+        Args:
+            output: The output file; None for a run that keeps only its summary.
+            journal: The journal.
+            run_id: 16 bytes computed from the input and settings that tell this run from others.
+            sync_bytes: Bytes of both files after which an append syncs; 0 to sync at every append.
+            sync_seconds: Seconds after which an append syncs; infinity for no bound.
+            now: Seconds.
+
+        Raises:
+            FileExistsError: One of them is there; it is not touched.
+            ValueError: A run id of another length, or negative seconds.
+        """
+
+    @staticmethod
+    def resume(
+        output: _StrPath | None,
+        journal: _StrPath,
+        *,
+        run_id: bytes,
+        sync_bytes: int,
+        sync_seconds: float,
+        now: float,
+    ) -> AppendWriter:
+        """Goes on with an earlier run: checks both files, cuts them behind the last good mini-batch.
+
+        Reads the whole output once. Arguments as for `create`.
+
+        Raises:
+            OutputError: The journal is none, is of an unknown version, contradicts itself or belongs to another
+                run, or the output is another file; nothing was changed.
+            FileNotFoundError: One of the files is missing.
+            BlockingIOError: Another process is writing the run.
+        """
+
+    def preamble(self, payload: bytes | bytearray | memoryview, now: float) -> int:
+        """Writes the header line and returns the new end of the output in bytes.
+
+        A resumed run needs one if, and only if, its `end_offset` is 0.
+
+        Raises:
+            ValueError: The output has bytes already, or the payload has none.
+        """
+
+    def append(
+        self,
+        index: int,
+        attempt: int,
+        total: int,
+        succeeded: int,
+        payload: bytes | bytearray | memoryview,
+        now: float,
+    ) -> int:
+        """Commits a mini-batch and returns the new end of the output in bytes.
+
+        Args:
+            index: The mini-batch.
+            attempt: 0 for the first try.
+            total: Its items.
+            succeeded: How many of them succeeded.
+            payload: Its encoded rows; `bytes` are not copied.
+            now: Seconds.
+
+        Raises:
+            ValueError: The mini-batch ended before, more items succeeded than there are, or there are bytes
+                but no output file.
+        """
+
+    def fail(self, index: int, attempt: int, total: int, succeeded: int, now: float) -> None:
+        """Records that a mini-batch failed for good; arguments and errors as for `append`."""
+
+    def committed(self, index: int) -> bool:
+        """Whether the bytes of this mini-batch are in the output."""
+
+    def failed(self, index: int) -> bool:
+        """Whether this mini-batch failed for good."""
+
+    @property
+    def end_offset(self) -> int:
+        """Length of the output in bytes, also after closing."""
+
+    def sync(self) -> None:
+        """Brings everything appended so far to the disk."""
+
+    def close(self) -> None:
+        """Syncs and closes; a second time does nothing."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_raised: object) -> None: ...
+
+@final
+class JournalContents:
+    """What a journal says up to its first damaged record.
+
+    Attributes:
+        run_id: 16 bytes.
+        records: (kind, index, attempt, total, succeeded, end offset), where the kind is `preamble`, `committed` or
+            `failed`.
+        torn: Whether the journal ends in a record that is cut off or damaged.
+    """
+
+    @property
+    def run_id(self) -> bytes: ...
+    @property
+    def records(self) -> list[tuple[str, int, int, int, int, int]]: ...
+    @property
+    def torn(self) -> bool: ...
+
+def read_journal(path: _StrPath) -> JournalContents:
+    """Lists the records of a journal, all of them in memory.
+
+    Raises:
+        OutputError: It is not a journal, or of an unknown version.
+        FileNotFoundError: There is none.
+    """

@@ -1,0 +1,161 @@
+"""The commands, and how every one of them ends: one line for an error, and an exit code."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batch_score import __version__
+from batch_score.cli.options import options_of, settings
+from batch_score.config import ParallelRunConfig, ReaderOptions
+from batch_score.errors import BatchScoreError, ScorerError
+
+INPUT_TYPES = click.Choice(["tabular", "file"])
+FOLDER = click.Path(path_type=Path)
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+def run_app(argv: list[str] | None = None) -> None:
+    """Runs the command line and ends the process with its exit code.
+
+    Args:
+        argv: Arguments, by default those of the process. What follows `--` is the entry script's.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    script = []
+    if "--" in arguments:
+        cut = arguments.index("--")
+        arguments, script = arguments[:cut], arguments[cut + 1 :]
+    sys.exit(_guarded(arguments, script))
+
+
+def _guarded(arguments: list[str], script: list[str]) -> int:
+    """The exit code; whatever goes wrong is said in one line on stderr."""
+    try:
+        result = commands.main(args=arguments, prog_name="batch-score", standalone_mode=False, obj=script)
+    except BrokenPipeError:  # whoever read our output has gone
+        return 1
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - never a bare traceback of ours
+        message, code = _explained(error)
+        print(f"batch-score: error: {message}", file=sys.stderr)
+        return code
+    return result if isinstance(result, int) else 0
+
+
+def _explained(error: BaseException) -> tuple[str, int]:
+    """An error as one line and an exit code; the traceback of a fault of our own goes to a file."""
+    if isinstance(error, click.ClickException):
+        return error.format_message().replace("\n", " "), error.exit_code
+    if isinstance(error, BatchScoreError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
+        return f"{error}; check that the path is there and can be read or written", 2
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return "interrupted before anything was started", 130
+    with tempfile.NamedTemporaryFile("w", prefix="batch-score-", suffix=".log", delete=False) as log:
+        traceback.print_exception(error, file=log)
+    return f"internal error, please report it: {type(error).__name__}: {error}; traceback in {log.name}", 1
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="batch-score")
+def commands() -> None:
+    """Score table rows or files with one Python script or ONNX model; every row comes back once, with its key."""
+    logging.getLogger("batch_score").addHandler(logging.NullHandler())
+
+
+@commands.command()
+@click.argument("scorer")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--run-dir", type=FOLDER, help="what the run leaves behind  [default: runs/DATE-TIME-SCORER]")
+@click.option("--output", type=FOLDER, help="folder of the output file  [default: RUN_DIR/outputs]")
+@click.option("--config", type=FOLDER, help="YAML file with any of the options below, names with underscores")
+@click.option("--input-type", type=INPUT_TYPES, help="what the inputs are, when their extensions do not tell")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object on stdout at the end")
+@click.option("--quiet", is_flag=True, help="no progress on stderr")
+@options_of(ParallelRunConfig, ReaderOptions)
+@click.pass_obj
+def run(script: list[str], /, as_json: bool, **given: Any) -> int:  # noqa: FBT001 - click hands options over by name
+    """Score INPUT... with SCORER.
+
+    SCORER is score.py, package.module or model.onnx. INPUT is files, folders or globs: .csv .tsv .jsonl .ndjson
+    .parquet (text also .gz .zst .bz2) are tables, anything else is files. What follows -- goes to the script.
+    """
+    from batch_score.cli.score import score  # noqa: PLC0415 - --help needs none of it
+
+    result = score(given, script)
+    if as_json:
+        print(json.dumps(result.as_json(), ensure_ascii=False))
+    else:
+        print(result)
+    if result.exit_code and as_json:
+        where = f"; log {result.ending.log}" if result.ending.log else ""
+        print(f"batch-score: {result.status}: {result.ending.cause}{where}", file=sys.stderr)
+    return result.exit_code
+
+
+@commands.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--mini-batch-size", help="as in run")
+@click.option("--input-type", type=INPUT_TYPES, help="as in run")
+@click.option("--json", "as_json", is_flag=True, help="print one object a line")
+@options_of(ReaderOptions)
+def plan(as_json: bool, **given: Any) -> None:  # noqa: FBT001 - click hands options over by name
+    """Show how INPUT... would be cut into mini-batches."""
+    from batch_score.cli.plan import show_plan  # noqa: PLC0415 - --help needs none of it
+
+    show_plan(given, sys.stdout, as_json=as_json)
+
+
+@commands.command()
+@click.argument("scorer")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--mini-batch", type=click.IntRange(0), default=0, help="which one of the plan  [default: 0]")
+@click.option("--config", type=FOLDER, help="as in run")
+@click.option("--input-type", type=INPUT_TYPES, help="as in run")
+@options_of(ParallelRunConfig, ReaderOptions)
+@click.pass_obj
+def debug(script: list[str], /, mini_batch: int, **given: Any) -> int:
+    """Run one mini-batch in this process and show what run() got and returned; nothing is kept."""
+    from batch_score.cli.debug import debug_mini_batch  # noqa: PLC0415 - --help needs none of it
+
+    return debug_mini_batch(given, script, mini_batch)
+
+
+@commands.command()
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+@click.option("--process-count-per-node", type=click.IntRange(1), help="as in run")
+def gpus(as_json: bool, process_count_per_node: int | None) -> None:  # noqa: FBT001 - as above
+    """Show the GPUs, what each worker would get, and what is wrong with them."""
+    from batch_score.cli.gpus import show_gpus  # noqa: PLC0415 - --help needs none of it
+
+    config, _ = settings({"process_count_per_node": process_count_per_node}, None)
+    show_gpus(config, sys.stdout, as_json=as_json)
+
+
+@commands.command()
+@click.argument("folder", type=FOLDER, required=False)
+def demo(folder: Path | None) -> None:
+    """Score real images of handwritten digits twice: a table with an ONNX model, PNG files with a script."""
+    from batch_score.cli.demo import DEFAULT_FOLDER, run_demo  # noqa: PLC0415 - --help needs none of it
+
+    run_demo(folder or DEFAULT_FOLDER, score_json, sys.stdout)
+
+
+def score_json(arguments: list[str]) -> dict[str, Any]:
+    """What `batch-score run ARGUMENTS --json` prints; used by the demo, which runs what it tells the user to type."""
+    from batch_score.cli.score import score  # noqa: PLC0415 - --help needs none of it
+
+    context = run.make_context("run", [*arguments, "--json", "--quiet"])
+    given = {name: value for name, value in context.params.items() if name != "as_json"}
+    result = score(given, [])
+    if result.exit_code:
+        raise ScorerError(f"{result.ending.cause}; log {result.ending.log}")
+    return result.as_json()

@@ -1,0 +1,75 @@
+"""Command line options made from the fields of the configuration classes, which own name, type, range and help."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batch_score.config import ParallelRunConfig, ReaderOptions, kinds, read_yaml, rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from dataclasses import Field
+    from pathlib import Path
+
+    Command = Callable[..., Any]
+
+DEFAULT_FILE_NAME = "predictions.csv"
+TYPES: dict[type, click.ParamType[Any]] = {int: click.INT, float: click.FLOAT}
+
+
+def options_of(*classes: type) -> Callable[[Command], Command]:
+    """A decorator that adds an option for each field of `classes`.
+
+    A value that is not given on the command line is None there, so that a configuration file can give it.
+    """
+
+    def decorate(command: Command) -> Command:
+        for cls in reversed(classes):
+            accepted = kinds(cls)
+            for field in reversed(fields(cls)):
+                if rules(field).cli:
+                    command = _option(field, accepted[field.name])(command)
+        return command
+
+    return decorate
+
+
+def _option(field: Field[Any], accepted: tuple[type, ...]) -> Callable[[Command], Command]:
+    rule = rules(field)
+    name = field.name.replace("_", "-")
+    text = rule.help + _default(field)
+    if bool in accepted:
+        return click.option(f"--{name}/--no-{name}", field.name, default=None, help=text)
+    if dict in accepted:
+        return click.option(f"--{name}", field.name, multiple=True, metavar="NAME=VALUE", help=text)
+    if rule.choices:
+        choices = click.Choice(rule.choices, case_sensitive=False)
+        return click.option(f"--{name}", field.name, type=choices, default=None, help=text)
+    single = TYPES.get(accepted[0]) if str not in accepted else None
+    return click.option(f"--{name}", field.name, type=single or click.STRING, default=None, help=text)
+
+
+def _default(field: Field[Any]) -> str:
+    default = DEFAULT_FILE_NAME if field.name == "append_row_file_name" else field.default
+    return "" if default is None or default == () else f"  [default: {default}]"
+
+
+def settings(given: Mapping[str, Any], config: Path | None) -> tuple[ParallelRunConfig, ReaderOptions]:
+    """The settings of a command: the command line over the configuration file over the defaults.
+
+    Raises:
+        ConfigError: A value is out of range, or the file has an unknown key.
+    """
+    values: dict[str, Any] = {"append_row_file_name": DEFAULT_FILE_NAME}
+    if config is not None:
+        values |= read_yaml(config, ParallelRunConfig, ReaderOptions)
+    values |= {name: value for name, value in given.items() if value not in (None, ())}
+    return ParallelRunConfig(**_of(ParallelRunConfig, values)), ReaderOptions(**_of(ReaderOptions, values))
+
+
+def _of(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(cls)}
+    return {name: value for name, value in values.items() if name in names}

@@ -1,0 +1,376 @@
+"""Every option of a job, written once: name, type, default, range and help.
+
+The command line, configuration files, the flags in `arguments` and the Python API are all made from the fields
+below. The values and ranges are those of the ParallelRunStep contract; what it does not know is our own.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from dataclasses import MISSING, Field, dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from batch_score.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+DEFAULT_FILES = 10
+DEFAULT_BYTES = 1 << 20
+UNITS = {"": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
+SIZE = re.compile(r"\s*(\d+)\s*(kb|mb|gb)?\s*", re.IGNORECASE)
+TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+LONGEST_TIMEOUT = 259_200.0
+
+OUTPUT_ACTIONS = ("append_row", "summary_only")
+LOGGING_LEVELS = ("DEBUG", "INFO", "WARNING", "WARN")
+ENGINES = ("local", "inline")
+DEVICES = ("auto", "cpu", "cuda", "tensorrt")
+ENCODINGS = ("utf8", "utf8bom", "ascii", "latin1", "iso88591", "windows1252", "utf16", "utf32")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What a field of a configuration class may hold.
+
+    Attributes:
+        help: One line for `--help` and the documentation.
+        minimum: Smallest value.
+        maximum: Largest value.
+        above: The value must be greater than this.
+        choices: The only values, compared without case.
+        flag: Also recognised among the entry script's `arguments`.
+        cli: Offered as an option of the command line.
+    """
+
+    help: str
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    choices: tuple[str, ...] = ()
+    flag: bool = False
+    cli: bool = True
+
+
+def option(default: Any, text: str, **rules: Any) -> Any:
+    """Declares a field of a configuration class; `rules` are those of `Option`."""
+    return field(default=default, metadata={"option": Option(text, **rules)})
+
+
+class _Checked:
+    """Refuses a keyword that is no field, and names the nearest one that is."""
+
+    def __new__(cls, **given: Any) -> Self:
+        _known(given, list(kinds(cls)), cls.__name__)
+        return super().__new__(cls)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderOptions(_Checked):
+    """How text and Parquet files are read. Names and defaults are those of the TabularDataset factories.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    separator: str | None = option(None, "one character between fields; by default a tab for .tsv, else a comma")
+    header: bool = option(True, "the first record of each file names the columns")
+    encoding: str = option("utf8", "encoding of text files", choices=ENCODINGS)
+    infer_column_types: bool = option(True, "settle column types from the first part of the input; else all text")
+    set_column_types: dict[str, str] | None = option(
+        None, "types of columns, name=type: int64, int32, float64, float32, bool, string, datetime"
+    )
+    empty_as_string: bool = option(False, "read an empty text field as an empty string instead of null")
+    include_path: bool = option(False, "add the column Path")
+    support_multi_line: bool = option(True, "honour line breaks inside quotes; off: every line break ends a record")
+    invalid_lines: str = option("error", "JSON Lines that cannot be parsed", choices=("error", "drop"))
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.separator is not None and (len(self.separator) != 1 or not self.separator.isascii()):
+            raise ConfigError(f"separator must be one ASCII character, got {self.separator!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParallelRunConfig(_Checked):
+    """The settings of a job.
+
+    Every parameter is an option of `batch-score run` with dashes for underscores, and a key of its
+    `--config FILE.yml`.
+
+    Raises:
+        ConfigError: A value has the wrong type or is out of range; the message names the parameter and the range.
+    """
+
+    entry_script: str | None = option(None, "the entry script or ONNX model", cli=False)
+    source_directory: str | None = option(None, "code root: working directory of the workers, first on sys.path")
+    mini_batch_size: str | int | None = option(
+        None,
+        "bytes of a tabular mini-batch (1024, 100KB, 1MB, 1GB; default 1MB) or number of files (default 10)",
+    )
+    error_threshold: int = option(
+        -1, "failed items tolerated; the job stops above it; -1 = ignore", minimum=-1, flag=True
+    )
+    allowed_failed_count: int | None = option(None, "failed mini-batches tolerated; -1 = ignore", minimum=-1, flag=True)
+    allowed_failed_percent: float | None = option(
+        None, "failed mini-batches tolerated, in percent of all", minimum=0, maximum=100, flag=True
+    )
+    output_action: str = option(
+        "append_row",
+        "append_row: one output file; summary_only: the script stores results",
+        choices=OUTPUT_ACTIONS,
+    )
+    append_row_file_name: str = option(
+        "parallel_run_step.txt",
+        "output file: .txt, .csv, .tsv, .jsonl or .parquet decides the form",
+        flag=True,
+    )
+    append_row_dataframe_header: bool = option(
+        False, "one header row in a .txt output when run() returns DataFrames", flag=True
+    )
+    key: str = option("auto", "key columns of the output: auto (source and row), none, or input columns a,b,c")
+    node_count: int = option(1, "nodes; this version runs on one", minimum=1)
+    process_count_per_node: int | None = option(
+        None, "workers; by default one per usable GPU, without GPUs one per usable core", minimum=1
+    )
+    run_invocation_timeout: float = option(60, "seconds one run() call may take", above=0)
+    run_max_try: int = option(3, "tries of a mini-batch before it is failed for good", minimum=1)
+    task_overhead_timeout: float = option(600, "seconds reading one mini-batch may take", above=0, flag=True)
+    progress_update_timeout: float | None = option(
+        None,
+        "seconds without a finished try before the job fails; by default more than one full try",
+        above=0,
+        flag=True,
+    )
+    first_task_creation_timeout: float = option(
+        600, "seconds from job start to the first mini-batch", above=0, flag=True
+    )
+    resource_monitor_interval: float = option(600, "seconds between resource samples; 0 = off", minimum=0, flag=True)
+    logging_level: str = option("INFO", "lowest level written", choices=LOGGING_LEVELS, flag=True)
+    environment_variables: dict[str, str] | None = option(None, "variables for the workers, NAME=VALUE")
+    engine: str = option("local", "local: worker processes; inline: this process, one worker", choices=ENGINES)
+    features: tuple[str, ...] | None = option(None, "columns of an ONNX model's single matrix input, a,b,c")
+    outputs: tuple[str, ...] | None = option(None, "outputs of an ONNX model to write, a,b,c")
+    device: str = option("auto", "where an ONNX model runs", choices=DEVICES)
+    gpu_names: str = option("uuid", "how CUDA_VISIBLE_DEVICES names a device", choices=("uuid", "index"))
+    environment: Any = option(None, "recorded; the current interpreter is used", cli=False)
+    compute_target: Any = option(None, "recorded; the job runs on this machine", cli=False)
+    description: str | None = option(None, "recorded in run.json")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.node_count != 1:
+            raise ConfigError(f"node_count is {self.node_count}, but engine {self.engine!r} runs on one node; use 1")
+        if Path(self.append_row_file_name).name != self.append_row_file_name or self.append_row_file_name in ("", ".."):
+            raise ConfigError(
+                f"append_row_file_name must be a file name without a folder, got {self.append_row_file_name!r}; "
+                "the folder is the output's"
+            )
+        if self.mini_batch_size is not None:
+            parse_size(self.mini_batch_size)
+
+    @classmethod
+    def load_yaml(cls, path: str | Path) -> Self:
+        """Reads a configuration file whose keys are parameter names."""
+        return cls(**read_yaml(Path(path), cls))
+
+    def save_to_yaml(self, path: str | Path) -> None:
+        """Writes what differs from the defaults, so that `load_yaml` gives an equal configuration."""
+        Path(path).write_text(yaml.safe_dump(plain(self), sort_keys=False), encoding="utf-8")
+
+    @property
+    def tolerated_mini_batches(self) -> int | None:
+        """`allowed_failed_count`, None when failed mini-batches are ignored."""
+        return None if self.allowed_failed_count in (None, -1) else self.allowed_failed_count
+
+    @property
+    def long_timeouts(self) -> tuple[str, ...]:
+        """Time limits longer than those that the ParallelRunStep contract knows: they work, but may be a slip."""
+        limits = [(one.name, getattr(self, one.name)) for one in fields(self) if one.name.endswith("_timeout")]
+        return tuple(
+            f"{name} is {value:g} s, more than three days" for name, value in limits if (value or 0) > LONGEST_TIMEOUT
+        )
+
+    @property
+    def stall_timeout(self) -> float:
+        """Seconds without a finished try before the job fails.
+
+        When derived it exceeds the longest `init()` that the breakers allow and one full try after it.
+        """
+        longest_init = 3 * self.run_invocation_timeout + 30
+        derived = longest_init + self.task_overhead_timeout + self.run_invocation_timeout + 60
+        return self.progress_update_timeout or derived
+
+
+def parse_size(value: str | int) -> int:
+    """Bytes of `1024`, `1024KB`, `10MB`, `1GB` or `100 kb`: any case, powers of 1024.
+
+    Raises:
+        ConfigError: The text is no size, or it is zero.
+    """
+    match = SIZE.fullmatch(str(value))
+    size = int(match[1]) * UNITS[(match[2] or "").lower()] if match else 0
+    if size < 1:
+        raise ConfigError(f"mini_batch_size must be like 1024, 100KB, 10MB or 1GB, got {value!r}")
+    return size
+
+
+def mini_batch_files(value: str | int | None) -> int:
+    """Files of a mini-batch of a FileDataset; a value with a unit is an error."""
+    if value is None:
+        return DEFAULT_FILES
+    if not str(value).strip().isdigit() or int(value) < 1:
+        raise ConfigError(
+            f"mini_batch_size counts files for a FileDataset: give an integer of at least 1, got {value!r}"
+        )
+    return int(value)
+
+
+def mini_batch_bytes(value: str | int | None) -> int:
+    """Bytes of a mini-batch of a TabularDataset."""
+    return DEFAULT_BYTES if value is None else parse_size(value)
+
+
+def rules(field_: Field[Any]) -> Option:
+    """The `Option` that a field was declared with."""
+    found: Option = field_.metadata["option"]
+    return found
+
+
+def kinds(cls: type) -> dict[str, tuple[type, ...]]:
+    """The types each field accepts, NoneType among them where it is optional."""
+    return {name: _flat(hint) for name, hint in get_type_hints(cls).items()}
+
+
+def _flat(hint: Any) -> tuple[type, ...]:
+    if get_origin(hint) in (Union, types.UnionType):
+        return tuple(kind for part in get_args(hint) for kind in _flat(part))
+    return (get_origin(hint) or hint,)
+
+
+def check(config: Any) -> None:
+    """Brings every field to its type and checks its range, in place, once, while the frozen object is made."""
+    accepted = kinds(type(config))
+    for field_ in fields(config):
+        value = coerce(field_.name, getattr(config, field_.name), accepted[field_.name])
+        rule = rules(field_)
+        if rule.choices and value is not None:
+            value = _choice(field_.name, value, rule.choices)
+        _range(field_.name, value, rule)
+        object.__setattr__(config, field_.name, value)
+
+
+def coerce(name: str, value: Any, accepted: tuple[type, ...]) -> Any:
+    """`value` as one of the accepted types; text is parsed, as it comes from YAML, flags and the command line."""
+    if object in accepted or Any in accepted or (value is None and types.NoneType in accepted):
+        return value
+    for kind in accepted:
+        parsed = _parse(kind, value)
+        if parsed is not None:
+            return parsed
+    wanted = " or ".join(kind.__name__ for kind in accepted if kind is not types.NoneType)
+    raise ConfigError(f"{name} must be {wanted}, got {value!r}")
+
+
+def _parse(kind: type, value: Any) -> Any:
+    parser = PARSERS.get(kind)
+    try:
+        return parser(value) if parser else None
+    except (ValueError, TypeError):
+        return None
+
+
+def _int(value: Any) -> int | None:
+    if isinstance(value, bool):
+        return None
+    return int(value) if isinstance(value, (int, str)) or float(value).is_integer() else None
+
+
+def _float(value: Any) -> float | None:
+    number = None if isinstance(value, bool) else float(value)
+    return None if number != number else number  # noqa: PLR0124 - NaN is in no range
+
+
+def _bool(value: Any) -> bool | None:
+    text = str(value).strip().lower()
+    return True if text in TRUE else False if text in FALSE else None
+
+
+def _str(value: Any) -> str | None:
+    return str(value) if isinstance(value, (str, Path)) else None
+
+
+def _names(value: Any) -> tuple[str, ...] | None:
+    if isinstance(value, str):
+        value = [name for name in value.split(",") if name]
+    return tuple(str(name) for name in value)
+
+
+def _pairs(value: Any) -> dict[str, str] | None:
+    if isinstance(value, (list, tuple)):
+        value = dict(pair.split("=", 1) for pair in value)
+    return {str(name): str(text) for name, text in value.items()} if isinstance(value, dict) else None
+
+
+PARSERS = {int: _int, float: _float, bool: _bool, str: _str, tuple: _names, dict: _pairs}
+
+
+def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
+    for choice in choices:
+        if choice.lower() == value.lower():
+            return choice
+    raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def _range(name: str, value: Any, rule: Option) -> None:
+    if value is None:
+        return
+    if rule.minimum is not None and value < rule.minimum:
+        raise ConfigError(f"{name} must be at least {rule.minimum}, got {value}")
+    if rule.above is not None and value <= rule.above:
+        raise ConfigError(f"{name} must be greater than {rule.above}, got {value}")
+    if rule.maximum is not None and value > rule.maximum:
+        raise ConfigError(f"{name} must be at most {rule.maximum}, got {value}")
+
+
+def read_yaml(path: Path, *classes: type) -> dict[str, Any]:
+    """The keys and values of a configuration file, checked against the fields of `classes`."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror or error}; give the path of a readable configuration file"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        place = f" in line {where.line + 1}" if where else ""
+        raise ConfigError(f"{path}: not a YAML file{place}: {getattr(error, 'problem', error)}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a configuration file holds 'name: value' lines, found {type(content).__name__}")
+    values = {str(name).replace("-", "_"): value for name, value in content.items()}
+    _known(values, [field_.name for cls in classes for field_ in fields(cls)], str(path))
+    return values
+
+
+def _known(names: Iterable[str], valid: Sequence[str], where: str) -> None:
+    """Refuses a name that is not valid, with the nearest one that is."""
+    for name in names:
+        if name not in valid:
+            near = get_close_matches(name, valid, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(valid)}"
+            raise ConfigError(f"{where}: unknown parameter {name!r}{hint}")
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """The fields that differ from their defaults, as plain YAML and JSON values."""
+    values = {}
+    for field_ in fields(config):
+        value = getattr(config, field_.name)
+        if field_.default is MISSING or value != field_.default:
+            values[field_.name] = list(value) if isinstance(value, tuple) else value
+    return values

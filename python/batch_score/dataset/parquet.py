@@ -1,0 +1,282 @@
+"""Parquet: planned from the footers, cut down to row ranges inside a row group, read forward in a stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from batch_score.dataset.base import TableBatch
+from batch_score.dataset.fit import set_apart, set_unfit_apart, with_path
+from batch_score.dataset.schema import check_declared, declared_field, narrowed, nullable
+from batch_score.errors import InputError, RecordError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from batch_score.config import ReaderOptions
+    from batch_score.minibatch import MiniBatch
+
+READ_ROWS = 1 << 16
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """What a footer says of a row group: its rows, its uncompressed bytes, where it starts in the file."""
+
+    rows: int
+    size: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class RowRange:
+    """Consecutive rows of a file: the first one, how many, their bytes, and the row group of the first."""
+
+    first_row: int
+    rows: int
+    size: int
+    group: int
+
+
+def row_ranges(groups: Sequence[RowGroup], max_bytes: int) -> Iterator[RowRange]:
+    """Cuts a file into the fewest ranges of at most `max_bytes`; a larger single row stands alone.
+
+    A row's size is its group's uncompressed size divided by the group's rows (the ParallelRunStep contract).
+    """
+    first = row = size = 0
+    first_group = 0
+    for number, group in enumerate(groups):
+        left = group.rows
+        while left:
+            if row == first:
+                first_group = number
+            room = max_bytes - size
+            # A single row may have gone beyond the bound: nothing joins it, not even rows of no size.
+            fits = 0 if room < 0 else left if not group.size else min(left, room * group.rows // group.size)
+            if fits == 0 and row == first:
+                fits = 1
+            row += fits
+            left -= fits
+            size += -(-fits * group.size // group.rows)
+            if left:
+                yield RowRange(first, row - first, size, first_group)
+                first, size = row, 0
+    if row > first:
+        yield RowRange(first, row - first, size, first_group)
+
+
+@dataclass(frozen=True)
+class ParquetFormat:
+    """Parquet files with one schema.
+
+    Attributes:
+        schema: Name and type of the columns that are read, all of them or a part.
+    """
+
+    schema: pa.Schema
+    include_path: bool
+
+    @classmethod
+    def detect(cls, paths: Sequence[str], options: ReaderOptions) -> Self:
+        """Takes the schema of the first file, which all others must have too.
+
+        Raises:
+            InputError: A file is no Parquet file, or has other columns or types than the first, or there are no rows.
+            ConfigError: `set_column_types` names an unknown column or type.
+        """
+        found = footer(paths[0])
+        first = found.schema.to_arrow_schema().remove_metadata()
+        nulls = _with_nulls(found, set(first.names))
+        rows = found.num_rows
+        _refuse_repeated(paths[0], first.names)
+        for path in paths[1:]:
+            found = footer(path)
+            schema = found.schema.to_arrow_schema().remove_metadata()
+            if schema != first:
+                raise InputError(f"{path}: {_difference(first, schema)} as in {paths[0]}; score such files apart")
+            nulls |= _with_nulls(found, set(first.names) - nulls)
+            rows += found.num_rows
+        if not rows:
+            raise InputError(f"{paths[0]}: the input has no rows; nothing to score")
+        settled = pa.schema([_settled(column, nulls) for column in first])
+        declared = options.set_column_types or {}
+        check_declared(declared, settled.names)
+        for name, kind in declared.items():
+            settled = settled.set(settled.get_field_index(name), declared_field(name, kind))
+        return cls(schema=settled, include_path=options.include_path)
+
+    def select(self, columns: Sequence[str], types: dict[str, pa.DataType]) -> Self:
+        """The same files, of which only `columns` are read, as `types` where given."""
+        return replace(self, schema=narrowed(self.schema, columns, types))
+
+
+def _settled(column: pa.Field[Any], nulls: set[str]) -> pa.Field[Any]:
+    """A column with one dtype in pandas whichever rows are read: no categories, integers without or with nulls."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_integer(kind) and column.name in nulls:
+        return pa.field(column.name, pa.float64())
+    fixed = pa.types.is_integer(kind) or (pa.types.is_boolean(kind) and column.name not in nulls)
+    return pa.field(column.name, kind, nullable=not fixed)
+
+
+def _with_nulls(found: pq.FileMetaData, names: set[str]) -> set[str]:
+    """Those of the integer and boolean columns `names` that the statistics of a footer show to hold nulls."""
+    plain = ("BOOLEAN", "INT32", "INT64")
+    places = {found.schema.column(place).path: place for place in range(len(found.schema))}
+    wanted = [name for name in names if name in places and found.schema.column(places[name]).physical_type in plain]
+    groups = [found.row_group(number) for number in range(found.num_row_groups)]
+    return {name for name in wanted if any(_null_count(group.column(places[name])) for group in groups)}
+
+
+def _null_count(chunk: pq.ColumnChunkMetaData) -> int:
+    statistics = chunk.statistics
+    return int(statistics.null_count or 0) if statistics is not None else 0
+
+
+def footer(path: str) -> pq.FileMetaData:
+    """The footer of a Parquet file; InputError when it has none."""
+    try:
+        return pq.read_metadata(path)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path}: not a Parquet file: {error}") from error
+
+
+def row_groups(path: str) -> list[RowGroup]:
+    """The row groups of a file, in order."""
+    found = footer(path)
+    groups = [found.row_group(number) for number in range(found.num_row_groups)]
+    return [RowGroup(group.num_rows, group.total_byte_size, _start(group)) for group in groups]
+
+
+def _start(group: pq.RowGroupMetaData) -> int:
+    if not group.num_columns:
+        return 0
+    column = group.column(0)
+    return int(column.dictionary_page_offset or column.data_page_offset)
+
+
+def fitted(table: pa.Table, schema: pa.Schema) -> tuple[pa.Table, dict[int, str]]:
+    """The table in the types of `schema`, null where a value does not fit, and the messages of those rows."""
+    columns: list[Any] = []
+    bad: dict[int, str] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        cast, unfit = _cast(column, schema.field(name).type)
+        columns.append(cast)
+        for row, message in unfit.items():
+            bad.setdefault(row, f"column {name!r}: {message}")
+    return pa.Table.from_arrays(columns, schema=schema), bad
+
+
+def _cast(column: pa.ChunkedArray[Any], kind: Any) -> tuple[Any, dict[int, str]]:
+    """The column as `kind`. What the cast refuses is found by halving, as for the records of text."""
+    # A large integer becomes the nearest float, as it does when it is read from text.
+    safe = not (pa.types.is_integer(column.type) and pa.types.is_floating(kind))
+    chunks: list[Any] = []
+    bad: dict[int, str] = {}
+    pending = [(0, len(column))]
+    while pending:
+        start, end = pending.pop()
+        try:
+            chunks += column.slice(start, end - start).cast(kind, safe=safe).chunks
+        except pa.ArrowInvalid as error:
+            if end - start == 1:
+                bad[start] = str(error)
+                chunks.append(pa.nulls(1, kind))
+            else:
+                middle = (start + end) // 2
+                pending += [(middle, end), (start, middle)]
+    return pa.chunked_array(chunks, kind), bad
+
+
+class ParquetReader:
+    """Reads row ranges. A file stays open, so that ranges asked for in order are decoded once.
+
+    Args:
+        parquet_format: Which columns, as which types.
+        base: What relative paths are relative to.
+    """
+
+    def __init__(self, parquet_format: ParquetFormat, base: str) -> None:
+        self._format = parquet_format
+        self._base = Path(base)
+        self._cursor: _Cursor | None = None
+
+    def __reduce__(self) -> tuple[type[ParquetReader], tuple[ParquetFormat, str]]:
+        return ParquetReader, (self._format, str(self._base))
+
+    def read(self, minibatch: MiniBatch) -> TableBatch:
+        """The mini-batch's rows; RecordError when the file is not the planned one any more."""
+        cursor = self._cursor
+        # A gap would be decoded row by row; a new cursor starts at the row group it needs.
+        if cursor is None or cursor.source != minibatch.source or cursor.row != minibatch.first_row:
+            cursor = self._cursor = _Cursor(minibatch, self._base, self._format.schema.names)
+        table = cursor.take(minibatch.first_row, minibatch.rows)
+        if table.num_rows != minibatch.rows:
+            raise RecordError(
+                f"{minibatch.source}: {table.num_rows} rows from row {minibatch.first_row} where the footer counted "
+                f"{minibatch.rows}; the file changed while it was scored"
+            )
+        table, bad = fitted(table, nullable(self._format.schema))
+        ordinals = np.arange(minibatch.first_row, minibatch.first_row + minibatch.rows, dtype=np.int64)
+        read = TableBatch(table=table, ordinals=ordinals, bytes_read=minibatch.length)
+        batch = set_unfit_apart(minibatch, set_apart(minibatch, read, bad), self._format.schema)
+        return with_path(minibatch, batch) if self._format.include_path else batch
+
+
+class _Cursor:
+    """A forward position in one file; starts at the row group that holds the first row asked for."""
+
+    def __init__(self, minibatch: MiniBatch, base: Path, columns: Sequence[str]) -> None:
+        file = pq.ParquetFile(base / minibatch.source)
+        group, self.row = 0, 0
+        while group < file.num_row_groups:
+            rows = file.metadata.row_group(group).num_rows
+            if self.row + rows > minibatch.first_row:
+                break
+            self.row += rows
+            group += 1
+        self.source = minibatch.source
+        self._schema = pa.schema([file.schema_arrow.field(name) for name in columns])
+        # One group after the other: a batch over several would decode groups that other workers read.
+        self._batches = (
+            batch
+            for number in range(group, file.num_row_groups)
+            for batch in file.iter_batches(
+                batch_size=READ_ROWS, row_groups=[number], columns=list(columns), use_threads=False
+            )
+        )
+        self._rest = self._schema.empty_table()
+
+    def take(self, first_row: int, rows: int) -> pa.Table:
+        """`rows` rows from `first_row`, fewer at the file's end; rows before it are passed over."""
+        wanted = first_row - self.row + rows
+        parts, have = [self._rest], self._rest.num_rows
+        while have < wanted and (batch := next(self._batches, None)) is not None:
+            parts.append(pa.Table.from_batches([batch]).select(self._schema.names))
+            have += batch.num_rows
+        table = pa.concat_tables(parts)
+        self._rest = table.slice(wanted)
+        taken = table.slice(first_row - self.row, rows)
+        self.row = first_row + rows
+        return taken
+
+
+def _refuse_repeated(path: str, names: Sequence[str]) -> None:
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise InputError(f"{path}: more than one column is called {twice[0]!r}; rename one of them")
+
+
+def _difference(first: pa.Schema, other: pa.Schema) -> str:
+    for column in first:
+        if column.name not in other.names:
+            return f"the schema does not have the column {column.name!r}"
+        if other.field(column.name).type != column.type:
+            return f"column {column.name!r} is {other.field(column.name).type}, not {column.type}"
+    extra = [name for name in other.names if name not in first.names]
+    return f"the schema has the column {extra[0]!r}, which is not the same" if extra else "the columns are not in order"

@@ -1,0 +1,134 @@
+"""Column types, settled once per dataset so that they never change from one mini-batch to the next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from batch_score.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+TYPES: dict[str, pa.DataType] = {
+    "int64": pa.int64(),
+    "int32": pa.int32(),
+    "int": pa.int64(),
+    "long": pa.int64(),
+    "float64": pa.float64(),
+    "float32": pa.float32(),
+    "float": pa.float64(),
+    "double": pa.float64(),
+    "bool": pa.bool_(),
+    "boolean": pa.bool_(),
+    "string": pa.string(),
+    "str": pa.string(),
+    "datetime": pa.timestamp("ns"),
+}
+PATH_COLUMN = "Path"
+
+
+def settle(sample: pa.Table, declared: Mapping[str, str] | None) -> pa.Schema:
+    """The dataset's schema from its first part.
+
+    Integers, floats and booleans are taken as they look; all other text stays text (dates too, unless declared:
+    reading them is the script's choice). An integer column with empty fields becomes float64, as pandas has it.
+    A column of integers without empty fields is not nullable: a later empty field does not fit it. Neither does
+    one fit a column that was declared as integers.
+
+    Args:
+        sample: The first part with inferred types.
+        declared: Types by column name; they win.
+
+    Raises:
+        ConfigError: A declared column or type is unknown.
+    """
+    declared = declared or {}
+    check_declared(declared, sample.column_names)
+    return pa.schema([_field(sample, name, declared.get(name)) for name in sample.column_names])
+
+
+def check_declared(declared: Iterable[str], columns: Sequence[str]) -> None:
+    """Refuses the name of a column that there is none of, with ConfigError."""
+    for name in declared:
+        if name not in columns:
+            raise ConfigError(f"set_column_types names column {name!r}, but the columns are {', '.join(columns)}")
+
+
+def _field(sample: pa.Table, name: str, declared: str | None) -> pa.Field[Any]:
+    column = sample[name]
+    if declared is not None:
+        return declared_field(name, declared)
+    if pa.types.is_integer(column.type):
+        return pa.field(name, pa.float64()) if column.null_count else pa.field(name, pa.int64(), nullable=False)
+    if pa.types.is_boolean(column.type):
+        return pa.field(name, pa.bool_(), nullable=column.null_count > 0)
+    if pa.types.is_floating(column.type):
+        return pa.field(name, column.type)
+    return pa.field(name, _dates_as_text(column.type) if pa.types.is_nested(column.type) else pa.string())
+
+
+def _dates_as_text(kind: pa.DataType) -> pa.DataType:
+    """A type of JSON values in which text that looks like a date is text, as it is in a column of its own."""
+    if isinstance(kind, pa.StructType):
+        return pa.struct([pa.field(one.name, _dates_as_text(one.type)) for one in kind])
+    if isinstance(kind, pa.ListType):
+        return pa.list_(_dates_as_text(kind.value_type))
+    return pa.string() if pa.types.is_timestamp(kind) else kind
+
+
+def declared_field(name: str, kind: str) -> pa.Field[Any]:
+    """A column of a type in `set_column_types`. One of integers has no empty fields: pandas would make it floats."""
+    found = named_type(kind)
+    return pa.field(name, found, nullable=not pa.types.is_integer(found))
+
+
+def nullable(schema: pa.Schema) -> pa.Schema:
+    """The same columns, all of which may be empty: what a parser gets, so that it does not refuse a whole file part."""
+    return pa.schema([pa.field(column.name, column.type) for column in schema])
+
+
+def named_type(name: str) -> pa.DataType:
+    """The Arrow type of a name in `set_column_types`."""
+    found = TYPES.get(name.lower())
+    if found is None:
+        raise ConfigError(f"set_column_types: unknown type {name!r}; known are {', '.join(TYPES)}")
+    return found
+
+
+def unfit(table: pa.Table, schema: pa.Schema) -> dict[int, str]:
+    """Rows that are empty in a column that is not nullable: position in the table to the message."""
+    found: dict[int, str] = {}
+    for column in schema:
+        if column.nullable or column.name not in table.column_names or not table[column.name].null_count:
+            continue
+        for row in table[column.name].is_null().combine_chunks().to_numpy(zero_copy_only=False).nonzero()[0]:
+            found.setdefault(int(row), _empty_field(column))
+    return found
+
+
+def _empty_field(column: pa.Field[Any]) -> str:
+    """The message for an empty field in a column whose settled type has no value for it."""
+    wider = "float64" if pa.types.is_integer(column.type) else "string"
+    return (
+        f"column {column.name!r} is empty, which its settled type {column.type} cannot be; "
+        f"declare set_column_types {column.name}={wider} if the scorer takes empty fields"
+    )
+
+
+def narrowed(schema: pa.Schema, columns: Sequence[str], types: Mapping[str, pa.DataType]) -> pa.Schema:
+    """The columns of `schema` that are to be read, in that order, with another type where `types` gives one.
+
+    `types` are what a model takes: of these, only floats have a value (NaN) for an empty field.
+    """
+    fields = [schema.field(name) for name in columns]
+    return pa.schema([_served(one, types[one.name]) if one.name in types else one for one in fields])
+
+
+def _served(field: pa.Field[Any], kind: pa.DataType) -> pa.Field[Any]:
+    """`field` as `kind`, or as what the readers of text can make, if the model's side can make `kind` of that."""
+    if pa.types.is_boolean(field.type):
+        return pa.field(field.name, field.type, nullable=pa.types.is_floating(kind))  # `true` is no number in a text
+    wanted = pa.float64() if pa.types.is_float16(kind) else kind
+    return pa.field(field.name, wanted, nullable=pa.types.is_floating(wanted))

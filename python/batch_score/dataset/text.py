@@ -1,0 +1,133 @@
+"""Reading a mini-batch of a text file: bytes, parse, and what to do with records that do not fit."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from batch_score import _native
+from batch_score.dataset.base import TableBatch
+from batch_score.dataset.fit import set_unfit_apart, with_path
+from batch_score.dataset.salvage import salvage
+from batch_score.dataset.schema import nullable
+from batch_score.errors import RecordError
+from batch_score.minibatch import FailedItem, Fault
+
+if TYPE_CHECKING:
+    from batch_score.minibatch import MiniBatch
+
+# Arrow's row number counts within the piece that it was given, which here is one record.
+MESSAGE = re.compile(r"(?:In CSV column #(\d+): )?(CSV parse error: )?(?:Row #\d+: )?(.*?)(?: in row \d+)?", re.DOTALL)
+
+
+class TextFormat(Protocol):
+    """What delimited text and JSON Lines do differently."""
+
+    @property
+    def encoding(self) -> str:
+        """Name of the encoding as the options have it."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns as the parser counts them."""
+        ...
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The settled schema."""
+        ...
+
+    @property
+    def include_path(self) -> bool:
+        """The column `Path` is added."""
+        ...
+
+    def drops(self, record: bytes) -> bool:
+        """Whether a record that does not parse is left out instead of failing."""
+        ...
+
+    def parse(self, data: bytes) -> pa.Table:
+        """The records of `data` in the settled schema; raises ArrowInvalid if one does not fit."""
+        ...
+
+    def split(self, data: bytes) -> list[tuple[int, int]]:
+        """Start and end of each record in `data`, its line end excluded."""
+        ...
+
+
+class TextReader:
+    """Reads byte ranges of text files in one format.
+
+    A compressed or UTF-16/32 file can only be read as a stream; it stays open, so that mini-batches asked for in
+    order are decoded once.
+
+    Args:
+        text_format: How bytes become rows.
+        base: What relative paths are relative to.
+    """
+
+    def __init__(self, text_format: TextFormat, base: str) -> None:
+        self._format = text_format
+        self._base = Path(base)
+        self._stream: tuple[str, _native.TextStream] | None = None
+
+    def __reduce__(self) -> tuple[type[TextReader], tuple[TextFormat, str]]:
+        return TextReader, (self._format, str(self._base))
+
+    def read(self, minibatch: MiniBatch) -> TableBatch:
+        """The mini-batch's rows; those that do not fit the settled types are failed items, not an error."""
+        data = self._bytes(minibatch)
+        try:
+            table = self._format.parse(data)
+        except pa.ArrowInvalid:
+            table = None
+        if table is not None and table.num_rows == minibatch.rows:
+            batch = TableBatch(table=table, ordinals=_ordinals(minibatch), bytes_read=len(data))
+        else:
+            batch = self._salvaged(minibatch, data)
+        batch = set_unfit_apart(minibatch, batch, self._format.schema)
+        return with_path(minibatch, batch) if self._format.include_path else batch
+
+    def _bytes(self, minibatch: MiniBatch) -> bytes:
+        path = self._base / minibatch.source
+        if not minibatch.affinity:
+            return _native.read_range(path, minibatch.offset, minibatch.length)
+        if self._stream is None or self._stream[0] != minibatch.source or self._stream[1].position > minibatch.offset:
+            self._stream = (minibatch.source, _native.TextStream(path, encoding=self._format.encoding))
+        try:
+            return self._stream[1].read_range(minibatch.offset, minibatch.length)
+        except Exception:
+            self._stream = None  # where it stands after a failure is unknown: another try begins anew
+            raise
+
+    def _salvaged(self, minibatch: MiniBatch, data: bytes) -> TableBatch:
+        records = [data[start:end] for start, end in self._format.split(data)]
+        if len(records) != minibatch.rows:
+            raise RecordError(
+                f"{minibatch.source}: {len(records)} records at byte {minibatch.offset} where the plan counted "
+                f"{minibatch.rows}; the file changed while it was scored"
+            )
+        found = salvage(records, self._format.parse)
+        empty = nullable(self._format.schema).empty_table()
+        table = pa.concat_tables(found.tables) if found.tables else empty
+        ordinals = _ordinals(minibatch)[np.asarray(found.good, dtype=np.int64)]
+        bad = [(position, message) for position, message in found.bad if not self._format.drops(records[position])]
+        failed = tuple(self._failed(minibatch, position, message) for position, message in bad)
+        dropped = len(found.bad) - len(bad)
+        return TableBatch(table=table, ordinals=ordinals, failed_items=failed, dropped=dropped, bytes_read=len(data))
+
+    def _failed(self, minibatch: MiniBatch, position: int, message: str) -> FailedItem:
+        match = MESSAGE.fullmatch(message)
+        number, _, text = match.groups() if match else (None, None, message)
+        where = f"column {self._format.names[int(number)]!r}: " if number else ""
+        fault = Fault("RecordError", f"{where}{text}".replace("\n", " "))
+        return FailedItem(minibatch.source, minibatch.first_row + position, fault)
+
+
+def _ordinals(minibatch: MiniBatch) -> np.ndarray:
+    return np.arange(minibatch.first_row, minibatch.first_row + minibatch.rows, dtype=np.int64)

@@ -1,0 +1,1 @@
+"""Engines start workers and carry messages; they decide nothing."""

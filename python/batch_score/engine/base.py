@@ -1,0 +1,75 @@
+"""What every engine can do, and what it tells the coordinator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from batch_score.worker.messages import Done, InitFailed, Launch, Ready, Task
+    from batch_score.worker.pulse import Beat
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message of a worker, with the encoded rows of an outcome."""
+
+    worker: int
+    message: Ready | InitFailed | Done
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A worker's process has ended.
+
+    Attributes:
+        worker: Its number.
+        code: Exit code, or the negative number of the signal that killed it.
+        load: What its reading stage was doing.
+        run: What its running stage was doing.
+    """
+
+    worker: int
+    code: int
+    load: Beat
+    run: Beat
+
+
+Event = Said | Ended
+
+
+class Engine(Protocol):
+    """Starts workers and carries messages. Workers are named by their number."""
+
+    def start(self, launch: Launch) -> None:
+        """Starts a worker; it says Ready or InitFailed, or ends."""
+        ...
+
+    def send(self, worker: int, task: Task) -> None:
+        """Hands a worker a task; a worker that has just died is reported by `poll`, not here."""
+        ...
+
+    def stop(self, worker: int) -> None:
+        """Lets a worker finish what it was sent and leave."""
+        ...
+
+    def kill(self, worker: int) -> None:
+        """Ends a worker and every process it started, at once; `poll` reports the end."""
+        ...
+
+    def poll(self, timeout: float) -> list[Event]:
+        """What has happened, after at most `timeout` seconds; a worker's messages come before its end."""
+        ...
+
+    def beats(self, worker: int) -> tuple[Beat, Beat]:
+        """What a worker's reading and running stages are doing."""
+        ...
+
+    def pids(self) -> dict[int, int]:
+        """Process ids of the living workers."""
+        ...
+
+    def close(self) -> None:
+        """Ends every worker that is left."""
+        ...

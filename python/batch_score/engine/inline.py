@@ -1,0 +1,128 @@
+"""One worker in this very process: the same stages one after the other, for debugging and tests.
+
+`run()` cannot be stopped from outside here, so time limits do not apply, and a script that kills its process
+kills the job.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from batch_score.engine.base import Ended, Event, Said
+from batch_score.errors import ScorerError
+from batch_score.worker.messages import Done, InitFailed, Launch, Ready, Task
+from batch_score.worker.pulse import IDLE, Beat
+from batch_score.worker.scorer import load_scorer
+from batch_score.worker.stages import Stages, fault_of
+from batch_score.worker.workplace import workplace
+
+if TYPE_CHECKING:
+    from batch_score.logs.worker import WorkerLogs
+    from batch_score.worker.scorer import Scorer
+
+AT_REST = Beat(IDLE, 0.0)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A worker whose `init()` has returned: only to such a one are tasks sent."""
+
+    number: int
+    files: WorkerLogs
+    scorer: Scorer
+    stages: Stages
+
+
+class InlineEngine:
+    """Runs tasks inside `poll`, one a call."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._tasks: deque[Task] = deque()
+        self._events: deque[Event] = deque()
+        self._worker: int | None = None
+        self._ready: _Ready | None = None
+
+    def start(self, launch: Launch) -> None:
+        """Makes this process the worker: environment, arguments and folder are the script's until `close`."""
+        # Arrow would catch Ctrl-C while it reads, and make an error of the mini-batch out of it.
+        pa.enable_signal_handlers(False)
+        self._worker = launch.number
+        files = self._stack.enter_context(workplace(launch, launch.environment))
+        begin, fatal = time.perf_counter(), True
+        try:
+            scorer = load_scorer(launch.spec.scorer)
+            fatal = False
+            scorer.init()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the script raises, sys.exit() too
+            fault = fault_of(error)
+            files.error(fault, "loading the scorer" if fatal else "init()")
+            self._events += [
+                Said(launch.number, InitFailed(fault, fatal=fatal or isinstance(error, ScorerError))),
+                Ended(launch.number, 1, AT_REST, AT_REST),
+            ]
+            self._leave()
+            return
+        self._ready = _Ready(launch.number, files, scorer, Stages(launch.spec, scorer))
+        self._events.append(Said(launch.number, Ready(time.perf_counter() - begin)))
+
+    def send(self, worker: int, task: Task) -> None:  # noqa: ARG002 - there is one worker
+        """Queues a task."""
+        self._tasks.append(task)
+
+    def stop(self, worker: int) -> None:
+        """Shuts the scorer down after the queued tasks."""
+        if self._ready is not None:
+            while self._tasks:
+                self._events.append(self._step(self._ready))
+            try:
+                self._ready.scorer.shutdown()
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - results do not change after the last mini-batch
+                self._ready.files.error(fault_of(error), "shutdown()")
+        self._leave()
+        self._events.append(Ended(worker, 0, AT_REST, AT_REST))
+
+    def kill(self, worker: int) -> None:
+        """Forgets the queued tasks; what runs in this process cannot be killed."""
+        self._tasks.clear()
+        self._leave()
+        self._events.append(Ended(worker, -9, AT_REST, AT_REST))
+
+    def poll(self, timeout: float) -> list[Event]:  # noqa: ARG002 - nothing happens unless it is done here
+        """What has happened; runs the next task if nothing has."""
+        if not self._events and self._tasks and self._ready is not None:
+            self._events.append(self._step(self._ready))
+        events = list(self._events)
+        self._events.clear()
+        return events
+
+    def _step(self, ready: _Ready) -> Event:
+        stages, files = ready.stages, ready.files
+        outcome, payload = stages.encode(stages.run(stages.load(self._tasks.popleft()), 0.0))
+        if outcome.fault is not None:
+            files.error(outcome.fault, f"mini-batch {outcome.index}, try {outcome.attempt}")
+        files.mini_batch(outcome)
+        return Said(ready.number, Done(outcome, len(payload)), payload)
+
+    def beats(self, worker: int) -> tuple[Beat, Beat]:  # noqa: ARG002 - there is one worker
+        """At rest: whoever asks is not inside `run()`."""
+        return AT_REST, AT_REST
+
+    def pids(self) -> dict[int, int]:
+        """This process, while the worker is there."""
+        return {} if self._worker is None else {self._worker: os.getpid()}
+
+    def close(self) -> None:
+        """Gives the process back."""
+        self._leave()
+
+    def _leave(self) -> None:
+        self._stack.close()
+        self._worker = self._ready = None

@@ -1,0 +1,320 @@
+"""Everything that is decided, and checked, before the first worker is started."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batch_score import entry_script
+from batch_score.config import mini_batch_files
+from batch_score.dataset.files import FileDataset
+from batch_score.dataset.tabular import TabularDataset
+from batch_score.errors import ConfigError, OutputError, ScorerError
+from batch_score.flags import script_arguments, with_flags
+from batch_score.gpu.nvml import read_devices
+from batch_score.gpu.placement import (
+    MASK,
+    cpu_count,
+    default_workers,
+    mask_warning,
+    oversubscription_note,
+    place,
+    usable,
+    warnings_of,
+)
+from batch_score.output.encoder import OutputOptions
+from batch_score.output.forms import encoder_for
+from batch_score.output.keys import Key, parse_key
+from batch_score.output.settings import read_settings, unused_settings
+from batch_score.worker.messages import ModelSpec, WorkerSpec
+
+if TYPE_CHECKING:
+    from batch_score.config import ParallelRunConfig
+    from batch_score.dataset.base import Dataset
+    from batch_score.entry_script import ScriptLocation
+    from batch_score.gpu.device import Inventory
+    from batch_score.gpu.placement import Assignment, Names
+    from batch_score.job.request import JobRequest
+    from batch_score.output.encoder import Encoder
+
+logger = logging.getLogger(__name__)
+
+NODE = "node-0"
+RUN_RECORD = "run.json"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job that can start.
+
+    Attributes:
+        config: Settings, runtime flags among the arguments included.
+        datasets: Inputs, reduced to the columns that are needed.
+        spec: What every worker must know.
+        environments: The environment of each worker's slot.
+        assignments: The device of each worker's slot.
+        run_dir: The run directory, absolute.
+        output: The output file, None for `summary_only`.
+        spool: Where rows are appended when the output file is made of them at the end, else None.
+        encoder: Form of the output, None for `summary_only`.
+        fingerprint: 16 bytes that tell this input and these settings from others.
+        notes: Lines that should be seen before the job starts.
+    """
+
+    config: ParallelRunConfig
+    datasets: tuple[Dataset, ...]
+    spec: WorkerSpec
+    environments: tuple[dict[str, str], ...]
+    assignments: tuple[Assignment, ...]
+    run_dir: Path
+    output: Path | None
+    spool: Path | None
+    encoder: Encoder | None
+    fingerprint: bytes
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    """A resolved scorer and what it needs of the input."""
+
+    spec: ScriptLocation | ModelSpec
+    datasets: tuple[Dataset, ...]
+    code_root: str
+    path: str
+
+
+def prepare(request: JobRequest) -> Prepared:
+    """Checks a request and decides what follows from it. Starts nothing and writes nothing.
+
+    Raises:
+        UsageError: The request cannot be carried out; the message says why.
+    """
+    config = with_flags(request.config, [str(argument) for argument in request.arguments])
+    key = parse_key(config.key)
+    _check_datasets(config, request.datasets, key)
+    inventory = read_devices()
+    config, unused = _with_usable_device(config, inventory)
+    assignments, notes = placement(config, inventory)
+    scorer = _scorer(config, request.datasets, key, assignments)
+    run_dir = request.run_dir.resolve()
+    output, options = _output(config, request, run_dir, scorer)
+    encoder = encoder_for(options) if options else None
+    folder = output.parent if output else (request.output or run_dir / "outputs").resolve()
+    _check_apart(request.datasets, (run_dir, folder))
+    spec = WorkerSpec(
+        scorer=scorer.spec,
+        readers=tuple(dataset.reader(str(Path.cwd())) for dataset in scorer.datasets),
+        key=key,
+        output=options,
+        argv=(scorer.path, *script_arguments(config, str(folder), request.arguments)),
+        output_dir=str(folder),
+        code_root=scorer.code_root,
+        run_dir=run_dir,
+        node=NODE,
+        logging_level=config.logging_level,
+    )
+    return Prepared(
+        config=config,
+        datasets=scorer.datasets,
+        spec=spec,
+        environments=tuple(_environment(config, assignment, folder, run_dir) for assignment in assignments),
+        assignments=tuple(assignments),
+        run_dir=run_dir,
+        output=output,
+        spool=run_dir / "spool.arrow" if encoder and encoder.spooled else None,
+        encoder=encoder,
+        fingerprint=_fingerprint(config, scorer.datasets, scorer.path),
+        notes=(*config.long_timeouts, *unused, *notes, *_settings_notes(options)),
+    )
+
+
+def _check_datasets(config: ParallelRunConfig, datasets: tuple[Dataset, ...], key: Key) -> None:
+    kinds = {dataset.kind for dataset in datasets}
+    if len(kinds) != 1:
+        found = "a TabularDataset and a FileDataset" if kinds else "no dataset"
+        raise ConfigError(f"inputs must be one or several datasets of one kind, got {found}")
+    if kinds == {"file"}:
+        mini_batch_files(config.mini_batch_size)
+    if isinstance(key, str):
+        return
+    if kinds == {"file"}:
+        raise ConfigError(f"key {','.join(key)} names input columns, but files have none; use auto or none")
+    for table in (dataset for dataset in datasets if isinstance(dataset, TabularDataset)):
+        for name in key:
+            if name not in table.schema.names:
+                raise ConfigError(f"key names column {name!r}, but the columns are {', '.join(table.schema.names)}")
+
+
+def _check_apart(datasets: tuple[Dataset, ...], written: tuple[Path, ...]) -> None:
+    """Refuses folders to write that lie inside a folder to score: its files are listed while the job writes."""
+    for dataset in datasets:
+        for name in dataset.inputs if isinstance(dataset, FileDataset) else ():
+            for folder in written:
+                if folder.is_relative_to(Path(name).resolve()):
+                    raise OutputError(
+                        f"{folder} lies inside the input {name}, so that the job would score its own files; "
+                        "give a --run-dir and --output outside of it"
+                    )
+
+
+def _with_usable_device(config: ParallelRunConfig, inventory: Inventory) -> tuple[ParallelRunConfig, list[str]]:
+    """Settles `auto` for a model: the CPU, said aloud, if the installed runtime cannot use the GPUs that are there."""
+    if config.device != "auto" or not inventory.devices or not _is_model(config):
+        return config, []
+    from batch_score.onnx.runtime import available_providers, providers_for  # noqa: PLC0415 - an optional package
+
+    try:
+        providers_for("cuda", available_providers(), gpu=True)
+    except ScorerError as error:
+        return replace(config, device="cpu"), [f"the model runs on the CPU: {error}"]
+    return config, []
+
+
+def _is_model(config: ParallelRunConfig) -> bool:
+    return (config.entry_script or "").lower().endswith(".onnx")
+
+
+def placement(config: ParallelRunConfig, inventory: Inventory) -> tuple[list[Assignment], list[str]]:
+    """The device of each worker, and what should be said about it."""
+    given = {**os.environ, **(config.environment_variables or {})}
+    cpu_only = config.device == "cpu"
+    units = [] if cpu_only else usable(inventory.devices, given.get(MASK))
+    if config.device in ("cuda", "tensorrt") and not units:
+        why = inventory.reason or f"{MASK}={given.get(MASK)} leaves none"
+        raise ScorerError(f"device {config.device} was asked for, but no GPU is usable: {why}")
+    workers = config.process_count_per_node or default_workers(units, usable_cpus())
+    workers = 1 if config.engine == "inline" else workers
+    notes = [
+        mask_warning(inventory.devices, given.get(MASK), given.get("CUDA_DEVICE_ORDER")),
+        oversubscription_note(units, workers),
+        *warnings_of(inventory.devices, units, workers),
+    ]
+    names: Names = "index" if config.gpu_names == "index" else "uuid"
+    return place(units, workers, names=names), [note for note in notes if note]
+
+
+def usable_cpus() -> int:
+    """CPU cores that this process may use: affinity and cgroup quota."""
+    return cpu_count(len(os.sched_getaffinity(0)), _read_text)
+
+
+def _read_text(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError:
+        return None
+
+
+def _scorer(
+    config: ParallelRunConfig, datasets: tuple[Dataset, ...], key: Key, assignments: list[Assignment]
+) -> _Scorer:
+    if not config.entry_script:
+        raise ConfigError("entry_script is missing; name a script (score.py), a module (package.module) or model.onnx")
+    if _is_model(config):
+        return _model(config, datasets, key, assignments)
+    location = entry_script.locate(config.entry_script, config.source_directory)
+    return _Scorer(location, datasets, location.code_root, location.path)
+
+
+def _model(
+    config: ParallelRunConfig, datasets: tuple[Dataset, ...], key: Key, assignments: list[Assignment]
+) -> _Scorer:
+    """An ONNX model bound to the columns; the datasets are reduced to what it and the key need."""
+    from batch_score.onnx.binding import bind  # noqa: PLC0415 - onnxruntime is an optional package
+    from batch_score.onnx.runtime import read_signature  # noqa: PLC0415 - as above
+
+    path = Path(config.source_directory or ".", str(config.entry_script)).resolve()
+    tables = [dataset for dataset in datasets if isinstance(dataset, TabularDataset)]
+    if len(tables) != len(datasets):
+        raise ScorerError(f"{path}: an ONNX model without a script scores tables; for files write an entry script")
+    signature = read_signature(path)
+    keys = () if isinstance(key, str) else key
+    reduced = []
+    for table in tables:
+        columns = {column.name: column.type for column in table.schema}
+        binding = bind(signature, columns, features=config.features, keys=keys, outputs=config.outputs)
+        types = {name: kind for name, kind in binding.column_types.items() if name not in keys}
+        reduced.append(table.select(tuple(dict.fromkeys([*keys, *binding.columns])), types))
+    spec = ModelSpec(
+        path=str(path),
+        binding=binding,
+        device=config.device,
+        threads=max(1, usable_cpus() // len(assignments)),
+        gpu=assignments[0].unit is not None,
+    )
+    return _Scorer(spec, tuple(reduced), str(path.parent), str(path))
+
+
+def _output(
+    config: ParallelRunConfig, request: JobRequest, run_dir: Path, scorer: _Scorer
+) -> tuple[Path | None, OutputOptions | None]:
+    """The output file and its form; refuses to touch what is there already."""
+    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+        raise OutputError(f"run directory {run_dir} is there already; give another --run-dir")
+    if config.output_action == "summary_only":
+        return None, None
+    folder = (request.output or run_dir / "outputs").resolve()
+    output = folder / config.append_row_file_name
+    if output.exists():
+        raise OutputError(f"output file {output} exists already; move it away or give another --output")
+    script = Path(scorer.path)
+    to_csv = read_settings(script) if script.suffix == ".py" else {}
+    return output, OutputOptions(config.append_row_file_name, config.append_row_dataframe_header, to_csv)
+
+
+def _settings_notes(options: OutputOptions | None) -> list[str]:
+    return unused_settings(options.to_csv, options.file_name) if options else []
+
+
+def _environment(config: ParallelRunConfig, assignment: Assignment, output: Path, run_dir: Path) -> dict[str, str]:
+    """A worker's whole environment; the device mask wins over everything."""
+    return {
+        **os.environ,
+        "AZUREML_BI_OUTPUT_PATH": str(output),
+        "AZUREML_RUN_ID": run_dir.name,
+        "AZUREML_CR_NODE_RANK": "0",
+        **(config.environment_variables or {}),
+        **assignment.environment,
+    }
+
+
+def _fingerprint(config: ParallelRunConfig, datasets: tuple[Dataset, ...], scorer: str) -> bytes:
+    """16 bytes over what decides the mini-batches and the form of their rows, and the scorer's content."""
+    content = Path(scorer).read_bytes() if Path(scorer).is_file() else b""
+    decisive = {
+        "mini_batch_size": config.mini_batch_size,
+        "file": config.append_row_file_name,
+        "key": config.key,
+        "inputs": [dataset.fingerprint() for dataset in datasets],
+        "scorer": hashlib.sha256(content).hexdigest(),
+    }
+    return hashlib.sha256(json.dumps(decisive).encode()).digest()[:16]
+
+
+def make_folders(prepared: Prepared) -> None:
+    """Makes the run directory and the output's folder, and takes the run directory for this job.
+
+    Raises:
+        FileExistsError: Another job was quicker to take the run directory.
+        OutputError: A folder cannot be made or written.
+    """
+    for folder in (prepared.run_dir, Path(prepared.spec.output_dir)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder}: {error.strerror}; give a folder that can be written") from error
+        if not os.access(folder, os.W_OK):
+            raise OutputError(f"{folder}: the folder cannot be written; give another one")
+        if folder == prepared.run_dir:
+            (folder / RUN_RECORD).open("x").close()
+
+
+def with_inline_defaults(config: ParallelRunConfig) -> ParallelRunConfig:
+    """The configuration for one worker in this process."""
+    return replace(config, engine="inline", process_count_per_node=1)

@@ -1,0 +1,337 @@
+"""The one place that wires a job: engine, queue, planner, ledger, logs, monitor, progress."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+import traceback
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from batch_score import _native
+from batch_score.errors import BatchScoreError, JobFailedError, OutputError
+from batch_score.job.breaker import InitBreaker
+from batch_score.job.crew import Crew
+from batch_score.job.drive import Driver
+from batch_score.job.gpu_samples import gpu_samples
+from batch_score.job.interrupt import Interrupted, Interruption
+from batch_score.job.ledger import Ledger
+from batch_score.job.plan import Planner, plan
+from batch_score.job.prepare import Prepared, make_folders, prepare
+from batch_score.job.queue import MiniBatchQueue
+from batch_score.job.record import RunRecord
+from batch_score.job.request import COMPLETED, FAILED, INTERRUPTED, RunResult, free_folder
+from batch_score.logs.report import JobLog
+from batch_score.logs.tree import COORDINATOR, LogTree, node_address, process_name
+from batch_score.minibatch import Fault
+from batch_score.monitor.monitor import Monitor
+from batch_score.progress import Ending, Progress, Snapshot, line, script_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from batch_score.engine.base import Engine
+    from batch_score.job.request import JobRequest
+
+logger = logging.getLogger(__name__)
+
+# Group commit: what an outage of the whole machine may cost. A killed process costs nothing that was appended.
+SYNC_BYTES = 64 << 20
+SYNC_SECONDS = 5.0
+SHOW_S = 0.1
+OVERVIEW_S = 1.0
+LOG_S = 10.0
+
+
+def run_job(request: JobRequest, progress: Progress | None = None) -> RunResult:
+    """Runs a job to its end; a failed job is a result, not an exception.
+
+    Args:
+        request: What is asked.
+        progress: Where to show progress; None for nowhere.
+
+    Raises:
+        UsageError: Found before any worker was started.
+    """
+    prepared = _claimed(request)
+    record = RunRecord(prepared, request.arguments)
+    record.start()
+    with ExitStack() as stack:
+        job = Job(prepared, progress, stack)
+        result = job.run()
+        stack.callback(record.end, result)
+    return result
+
+
+def _claimed(request: JobRequest) -> Prepared:
+    """Prepares the job and makes its run directory, which no other job can then have."""
+    while True:
+        if request.numbered:
+            request = replace(request, run_dir=free_folder(request.run_dir))
+        prepared = prepare(request)
+        try:
+            make_folders(prepared)
+        except FileExistsError as error:
+            if not request.numbered:
+                raise OutputError(f"run directory {prepared.run_dir} was just taken by another run") from error
+            continue
+        return prepared
+
+
+class Job:
+    """A job while it runs.
+
+    Args:
+        prepared: What was decided.
+        progress: Where to show progress.
+        stack: Closes what the job opens, in reverse order.
+    """
+
+    def __init__(self, prepared: Prepared, progress: Progress | None, stack: ExitStack) -> None:
+        self._prepared = prepared
+        self._progress = progress
+        self._stack = stack
+        self._interruption = Interruption()
+        self._started = time.monotonic()
+        self._shown = self._noted = 0.0
+        self._synced = self._logged = self._started
+        config = prepared.config
+        tree = LogTree(prepared.run_dir / "logs", prepared.spec.node)
+        tree.create()
+        self._tree = tree
+        self._log = stack.enter_context(
+            JobLog(tree, config.logging_level, addresses={prepared.spec.node: node_address()})
+        )
+        self._writer = _writer(prepared, stack)
+        failed_items = stack.enter_context(
+            (prepared.run_dir / "failed_items.jsonl").open("w", encoding="utf-8", errors="backslashreplace")
+        )
+        self._ledger = Ledger(
+            self._writer,
+            prepared.encoder,
+            failed_items,
+            self._log,
+            short_return_fails=config.error_threshold >= 0,
+            clock=time.monotonic,
+        )
+        self._queue = MiniBatchQueue(config.run_max_try)
+        self._engine = _engine(config.engine)
+        self._crew = Crew(
+            self._engine,
+            prepared.spec,
+            prepared.environments,
+            devices=[assignment.device for assignment in prepared.assignments],
+        )
+        totals = [dataset.total_bytes() for dataset in prepared.datasets]
+        self._bytes_total = None if None in totals else sum(total or 0 for total in totals)
+
+    def run(self) -> RunResult:
+        """Drives the job and says what became of it."""
+        status, cause, code, log = COMPLETED, "", 0, None
+        self._announce()
+        try:
+            with self._interruption:
+                self._drive()
+                self._finish()
+        except Interrupted as interrupted:
+            status, cause, code = INTERRUPTED, str(interrupted), 128 + interrupted.number
+        except KeyboardInterrupt:  # a second signal, while the first one was being obeyed
+            status, cause, code = INTERRUPTED, "interrupted twice", 128 + signal.SIGINT
+        except (BatchScoreError, OSError) as error:
+            status, cause, code = FAILED, self._cause(str(error)), 1
+        except Exception as error:  # noqa: BLE001 - a fault of our own is a failed job with a log, not a traceback
+            status, code = FAILED, 1
+            cause = f"internal error, please report it: {type(error).__name__}: {error}"
+            self._log.system_error(Fault(type(error).__name__, str(error), traceback.format_exc()), "driving the job")
+            log = self._tree.system_error(COORDINATOR)
+        if cause:
+            logger.error("%s", cause)
+        logger.info("%s: %s", status, line(self.snapshot()))
+        if self._progress is not None:
+            self._progress.update(self.snapshot())
+            self._progress.close()
+        ending = self._ending(status, cause, log)
+        self._log.result(ending)
+        return RunResult(
+            status=status,
+            exit_code=code,
+            run_dir=self._prepared.run_dir,
+            output=ending.output,
+            elapsed_s=ending.snapshot.elapsed_s,
+            totals=self._ledger.totals,
+            items=self._ledger.totals.items if status == COMPLETED else self._queue.items,
+            ending=ending,
+        )
+
+    def _announce(self) -> None:
+        """Says where everything will be, and what should be known before it begins."""
+        prepared = self._prepared
+        places = f"run directory {prepared.run_dir}" + (f", output {prepared.output}" if prepared.output else "")
+        logger.info("started: %s, %d workers", places, len(prepared.environments))
+        for note in prepared.notes:
+            logger.warning("%s", note)
+        if self._progress is not None:
+            for text in (places, *(f"note: {note}" for note in prepared.notes)):
+                self._progress.note(text)
+
+    def _drive(self) -> None:
+        config = self._prepared.config
+        chunks = plan(self._prepared.datasets, config.mini_batch_size)
+        if config.engine == "inline":  # the script will move this process to a folder where relative paths end
+            chunks = iter(list(chunks))
+        planner = Planner(chunks)
+        look = gpu_samples(self._prepared.assignments, self._stack)
+        monitor = Monitor(self._tree, config.resource_monitor_interval, self._processes, gpu_samples=look)
+        driver = Driver(
+            self._crew,
+            self._queue,
+            self._ledger,
+            planner,
+            config,
+            breaker=InitBreaker(len(self._prepared.environments), config.run_invocation_timeout),
+            log=self._log,
+            tick=self._tick,
+        )
+        try:
+            monitor.start()
+            driver.drive()
+        finally:
+            self._ledger.flush()
+            monitor.stop()
+            self._engine.close()
+            planner.close()
+
+    def _finish(self) -> None:
+        """Checks that something succeeded and makes the final output file."""
+        totals = self._ledger.totals
+        if not totals.mini_batches:
+            raise JobFailedError("the input has no items; nothing was scored")
+        if not totals.returned and totals.mini_batches_given_up == totals.mini_batches:
+            raise JobFailedError(self._behind("no mini-batch succeeded"))
+        if not totals.returned and self._prepared.encoder is not None:
+            message = "run() returned nothing to append; return one element per item that succeeded"
+            raise JobFailedError(self._behind(message))
+        self._writer.close()
+        if self._prepared.spool is not None and self._prepared.output is not None:
+            _make_parquet(self._prepared.run_dir, self._prepared.spool, self._prepared.output)
+
+    def _tick(self) -> None:
+        self._interruption.check()
+        now = time.monotonic()
+        if now < self._shown + SHOW_S:
+            return
+        self._shown = now
+        snapshot = self.snapshot()
+        if self._progress is not None:
+            self._progress.update(snapshot)
+        if now >= self._noted + OVERVIEW_S:
+            self._noted = now
+            self._log.overview(snapshot)
+            self._log_progress(now, snapshot)
+            self._ledger.flush()
+        if now >= self._synced + SYNC_SECONDS:
+            self._synced = now
+            # The append writer syncs when something is appended; this is for the time when nothing is.
+            self._writer.sync()
+
+    def _log_progress(self, now: float, snapshot: Snapshot) -> None:
+        if now >= self._logged + LOG_S:
+            self._logged = now
+            logger.info("%s", line(snapshot))
+
+    def snapshot(self) -> Snapshot:
+        """How far the job is."""
+        totals = self._ledger.totals
+        complete = self._queue.plan_complete and self._queue.finished
+        return Snapshot(
+            mini_batches_planned=self._queue.planned,
+            mini_batches_succeeded=totals.mini_batches_succeeded,
+            mini_batches_failed=totals.mini_batches_failed,
+            plan_complete=self._queue.plan_complete,
+            items_succeeded=totals.items_succeeded,
+            items_failed=totals.items_failed,
+            items_total=totals.items if complete else self._queue.items if self._queue.plan_complete else None,
+            bytes_done=totals.bytes_read,
+            bytes_total=self._bytes_total,
+            elapsed_s=time.monotonic() - self._started,
+            workers=len(self._crew.members),
+            unit="rows" if self._prepared.datasets[0].kind == "tabular" else "files",
+        )
+
+    def _processes(self) -> dict[str, int]:
+        workers = {process_name(number): pid for number, pid in self._engine.pids().items()}
+        return {COORDINATOR: os.getpid(), **workers}
+
+    def _behind(self, message: str) -> str:
+        """The message after the first error, which is what has to be mended."""
+        fault = self._log.first_fault
+        return f"{fault.error}: {fault.message}; therefore {message}" if fault else message
+
+    def _cause(self, message: str) -> str:
+        """What ended the job, and the first error behind it."""
+        fault = self._log.first_fault
+        if fault is None or fault.message in message:
+            return message
+        return f"{message}; first error: {fault.error}: {fault.message}"
+
+    def _ending(self, status: str, cause: str, log: Path | None) -> Ending:
+        """The end for the closing summary; `log` has the failure if it is no error of the entry script."""
+        fault = self._log.first_fault
+        if status == FAILED and log is None:
+            log = self._log.first_traceback or self._tree.master_role
+        return Ending(
+            status=status,
+            output=None if self._prepared.spool and status != COMPLETED else self._prepared.output,
+            run_dir=self._prepared.run_dir,
+            snapshot=self.snapshot(),
+            output_form=self._output_form(),
+            cause=cause,
+            script_line=script_line(fault.traceback, self._prepared.spec.argv[0]) if fault else "",
+            log=log,
+            errors=self._log.errors,
+        )
+
+    def _output_form(self) -> str:
+        """Rows, form, separator and header of the output: what a reader of the file must know."""
+        encoder = self._prepared.encoder
+        if encoder is None:
+            return ""
+        parts = [f"{self._ledger.totals.returned:,} rows", encoder.suffix.removeprefix(".")]
+        if encoder.separator is not None:
+            parts += [f"separator {encoder.separator!r}", "header" if self._ledger.has_header else "no header"]
+        return ", ".join(parts)
+
+
+def _engine(name: str) -> Engine:
+    """The engine of that name; only it is imported, so that a coordinator does not load what workers need."""
+    if name == "inline":
+        from batch_score.engine.inline import InlineEngine  # noqa: PLC0415 - see above
+
+        return InlineEngine()
+    from batch_score.engine.local import LocalEngine  # noqa: PLC0415 - see above
+
+    return LocalEngine()
+
+
+def _writer(prepared: Prepared, stack: ExitStack) -> _native.AppendWriter:
+    writer = _native.AppendWriter.create(
+        prepared.spool or prepared.output,
+        prepared.run_dir / "journal",
+        run_id=prepared.fingerprint,
+        sync_bytes=SYNC_BYTES,
+        sync_seconds=SYNC_SECONDS,
+        now=time.monotonic(),
+    )
+    stack.callback(writer.close)
+    return writer
+
+
+def _make_parquet(run_dir: Path, spool: Path, output: Path) -> None:
+    from batch_score.output.parquet import finish_parquet  # noqa: PLC0415 - only this form needs it
+
+    records = _native.read_journal(run_dir / "journal").records
+    finish_parquet(spool, sorted({record[5] for record in records}), output)
+    spool.unlink()

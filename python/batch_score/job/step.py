@@ -1,0 +1,76 @@
+"""The Python API of a job: `ParallelRunStep(...).run()`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batch_score.errors import ConfigError
+from batch_score.job.request import JobRequest
+from batch_score.job.run import run_job
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from batch_score.config import ParallelRunConfig
+    from batch_score.dataset.files import FileDataset
+    from batch_score.dataset.tabular import TabularDataset
+    from batch_score.job.request import RunResult
+    from batch_score.progress import Progress
+
+NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+SHORTEST, LONGEST = 3, 32
+
+
+class ParallelRunStep:
+    """Scores datasets of one kind with one entry script or ONNX model.
+
+    Args:
+        name: 3 to 32 lower-case letters, digits and dashes; begins with a letter. The run directory is
+            `runs/<name>` unless `run_dir` is given; a number is added if that is taken.
+        parallel_run_config: Settings; `entry_script` names the scorer.
+        inputs: Datasets of one kind.
+        output: Folder of the output file; by default `outputs` in the run directory.
+        arguments: What the entry script finds on `sys.argv`, after the system's own arguments.
+        run_dir: The run directory; must not be there yet.
+
+    Raises:
+        ConfigError: The name or the settings cannot be used.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        parallel_run_config: ParallelRunConfig,
+        inputs: Sequence[TabularDataset | FileDataset],
+        output: str | Path | None = None,
+        *,
+        arguments: Sequence[object] = (),
+        run_dir: str | Path | None = None,
+    ) -> None:
+        if not NAME.fullmatch(name) or not SHORTEST <= len(name) <= LONGEST:
+            raise ConfigError(
+                f"name must be {SHORTEST} to {LONGEST} lower-case letters, digits and dashes that begin with a letter "
+                f"and do not end with a dash, got {name!r}"
+            )
+        self.name = name
+        self._request = JobRequest(
+            config=parallel_run_config,
+            datasets=tuple(inputs),
+            run_dir=Path(run_dir) if run_dir else Path("runs", name),
+            output=None if output is None else Path(output),
+            arguments=tuple(arguments),
+            numbered=run_dir is None,
+        )
+
+    def run(self, progress: Progress | None = None) -> RunResult:
+        """Runs the job here and now and returns when it has ended, also when it has failed.
+
+        Args:
+            progress: Where to show progress; by default nowhere.
+
+        Raises:
+            UsageError: Something that was found before any worker was started.
+        """
+        return run_job(self._request, progress)

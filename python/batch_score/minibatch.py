@@ -1,0 +1,133 @@
+"""The frozen records that pass between planning, the queue, the workers and the append writer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+# The index of the frame that `run()` gets, and the key column made of it: by this name one is known from the other.
+ROW = "row"
+
+
+@dataclass(frozen=True, slots=True)
+class MiniBatch:
+    """One unit of work: a byte or row range of one file, or a list of files.
+
+    Attributes:
+        index: Stable id, counted from 0 through all inputs in order; the same on every try.
+        source: Path of the one file a tabular mini-batch comes from; empty for a list of files.
+        offset: First byte in the file (of the decoded text when the file is compressed or UTF-16/32; the start
+            of the first row group for Parquet).
+        length: Bytes; for Parquet the uncompressed size that the footer states, for files 0.
+        first_row: Ordinal of the first item, counted from 0 in its file (in the listing, for files).
+        rows: Number of items.
+        files: The paths of a FileDataset's mini-batch, else empty.
+        dataset: Position of the dataset among the job's inputs.
+        affinity: Mini-batches with the same non-empty value are read one after the other by one worker, because
+            their file can only be read as a stream.
+    """
+
+    index: int
+    source: str
+    offset: int
+    length: int
+    first_row: int
+    rows: int
+    files: tuple[str, ...] = ()
+    dataset: int = 0
+    affinity: str = ""
+
+
+class Status(StrEnum):
+    """How one try of a mini-batch ended (values as the ParallelRunStep reports spell them)."""
+
+    RUN_DONE = "RUN_DONE"
+    RUN_EXCEPTION = "RUN_EXCEPTION"
+    RUN_TIMEOUT = "RUN_TIMEOUT"
+    LOAD_EXCEPTION = "LOAD_EXCEPTION"
+    LOAD_TIMEOUT = "LOAD_TIMEOUT"
+    WORKER_DIED = "WORKER_DIED"
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where the time of one try went, in seconds.
+
+    Attributes:
+        started: Wall-clock start of the try as a POSIX time stamp.
+        waiting: Time the worker's run stage waited for this mini-batch to be read.
+        load: Reading and parsing.
+        run: Inside `run()`.
+        encode: Encoding what came back.
+        process: CPU time (`time.process_time`) spent while `run()` was active.
+    """
+
+    started: float = 0.0
+    waiting: float = 0.0
+    load: float = 0.0
+    run: float = 0.0
+    encode: float = 0.0
+    process: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a try or an item failed.
+
+    Attributes:
+        error: Name of the exception class, or of the cause (`Timeout`, `WorkerDied`, `NotReturned`).
+        message: One line.
+        traceback: The full text, empty when there is none.
+    """
+
+    error: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedItem:
+    """An item that could not be read or scored.
+
+    Attributes:
+        source: Its file.
+        row: Its ordinal in that file, None for a FileDataset.
+        fault: Why.
+    """
+
+    source: str
+    row: int | None
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one try of a mini-batch came to; the encoded rows travel beside it as bytes.
+
+    Attributes:
+        index: The mini-batch.
+        attempt: 0 for the first try.
+        status: How the try ended.
+        total: Items of the mini-batch.
+        succeeded: Elements that `run()` returned, at most as many as items could be read.
+        returned: Elements that `run()` returned.
+        columns: Column names of the encoded rows, without which the output's header cannot be checked.
+        failed_items: Items that could not be read, and items known to be missing from what `run()` returned.
+        timings: Where the time went.
+        fault: Why the try failed, None when it succeeded.
+        bytes_read: Bytes of input.
+        dropped: Lines left out because the dataset says so; `total` does not count them.
+    """
+
+    index: int
+    attempt: int
+    status: Status
+    total: int
+    succeeded: int = 0
+    returned: int = 0
+    columns: tuple[str, ...] = ()
+    failed_items: tuple[FailedItem, ...] = ()
+    timings: Timings = field(default_factory=Timings)
+    fault: Fault | None = None
+    bytes_read: int = 0
+    dropped: int = 0

@@ -1,0 +1,111 @@
+"""The thread that takes a sample every so often and never disturbs the run."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from batch_score.monitor.perf import PerfFiles
+from batch_score.monitor.sample import NodeReader, ProcessReader, disk_row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from batch_score.logs.tree import LogTree
+    from batch_score.monitor.sample import GpuSample
+
+logger = logging.getLogger(__name__)
+
+_STOP_LIMIT_S = 15.0
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Monitor:
+    """Samples one node: at the start, then every `interval_s` seconds, and once more at the end.
+
+    Args:
+        tree: The log tree as the node sees it.
+        interval_s: Seconds between samples; 0 turns the monitor off.
+        processes: Gives the process ids of the coordinator (`manager`) and the living workers by name. Called
+            from the monitor's thread.
+        gpu_samples: Gives a look at each GPU; None where there is none. Called from the monitor's thread.
+        clock: Gives the time of a sample, in UTC.
+
+    Raises:
+        ValueError: The interval is negative.
+    """
+
+    def __init__(
+        self,
+        tree: LogTree,
+        interval_s: float,
+        processes: Callable[[], Mapping[str, int]],
+        *,
+        gpu_samples: Callable[[], Iterable[GpuSample]] | None = None,
+        clock: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        if interval_s < 0:
+            raise ValueError(f"the interval between samples is {interval_s} seconds; give 0 or more")
+        self._files = PerfFiles(tree)
+        self._interval_s = interval_s
+        self._processes = processes
+        self._gpu_samples = gpu_samples
+        self._clock = clock
+        self._node_reader = NodeReader()
+        self._process_reader = ProcessReader()
+        self._ending = threading.Event()
+        self._reported: set[str] = set()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Starts sampling; returns at once."""
+        if self._interval_s > 0 and self._thread is None:
+            self._thread = threading.Thread(target=self._keep_sampling, name="monitor", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Takes the last sample and ends the thread. Call it while the workers still live, to see them in it."""
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join(_STOP_LIMIT_S)
+            if self._thread.is_alive():
+                logger.warning(
+                    "the last sample of the resource monitor takes longer than %g s and is left behind",
+                    _STOP_LIMIT_S,
+                )
+            self._thread = None
+
+    def _keep_sampling(self) -> None:
+        self._sample()
+        while not self._ending.wait(self._interval_s):
+            self._sample()
+        self._sample()
+
+    def _sample(self) -> None:
+        moment = self._clock()
+        steps: dict[str, Callable[[], None]] = {
+            "node": lambda: self._files.node(moment, self._node_reader.row()),
+            "disk": lambda: self._files.disk(moment, disk_row()),
+            "processes": lambda: self._files.processes(moment, self._process_reader.rows(self._processes())),
+            "GPUs": lambda: self._files.gpus(moment, self._gpu_rows()),
+            "process list": lambda: self._files.process_list(moment),
+        }
+        for name, step in steps.items():
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 - watching a run must not end it, whatever a driver raises
+                self._report(name, error)
+
+    def _gpu_rows(self) -> list[tuple[float | int | str, ...]]:
+        return [] if self._gpu_samples is None else [sample.row() for sample in self._gpu_samples()]
+
+    def _report(self, name: str, error: Exception) -> None:
+        """Says so once per kind of sample: the same failure every few seconds would bury the log."""
+        if name not in self._reported:
+            self._reported.add(name)
+            logger.warning("the resource monitor cannot sample %s, the run goes on without: %s", name, error)

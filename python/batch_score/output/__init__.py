@@ -1,0 +1,1 @@
+"""The output layer: what `run()` returned becomes counted, aligned, keyed and encoded records."""

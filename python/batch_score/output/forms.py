@@ -1,0 +1,45 @@
+"""Which output form a file name selects."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from batch_score.errors import ConfigError
+from batch_score.output.delimited import DelimitedEncoder
+from batch_score.output.jsonl import JsonLinesEncoder
+from batch_score.output.parquet import ParquetEncoder
+from batch_score.output.text import TextEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from batch_score.output.encoder import Encoder, OutputOptions
+
+_FORMS: Mapping[str, Callable[[OutputOptions], Encoder]] = {
+    ".txt": TextEncoder,
+    ".csv": lambda _: DelimitedEncoder(".csv", ","),
+    ".tsv": lambda _: DelimitedEncoder(".tsv", "\t"),
+    ".jsonl": lambda _: JsonLinesEncoder(),
+    ".parquet": lambda _: ParquetEncoder(),
+}
+
+
+def encoder_for(options: OutputOptions) -> Encoder:
+    """Selects the output form.
+
+    Args:
+        options: How the results are written.
+
+    Returns:
+        The form that the extension of the file name stands for, in any case of letters.
+
+    Raises:
+        ConfigError: If the extension stands for none, or the overrides of `to_csv` cannot be used.
+    """
+    suffix = PurePath(options.file_name).suffix.lower()
+    if suffix not in _FORMS:
+        raise ConfigError(
+            f"no output form for the file name {options.file_name!r}: end it in one of {', '.join(_FORMS)}"
+        )
+    return _FORMS[suffix](options)

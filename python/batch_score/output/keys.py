@@ -1,0 +1,170 @@
+"""The columns that tie an output record to its item."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batch_score.errors import ConfigError, ReturnTypeError
+from batch_score.minibatch import ROW
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from batch_score.output.align import Positions
+    from batch_score.output.tabulate import Column
+
+Key: TypeAlias = Literal["auto", "none"] | tuple[str, ...]
+
+SOURCE = "source"
+
+
+def parse_key(value: str | Sequence[str]) -> Key:
+    """Reads the key option.
+
+    Args:
+        value: `auto`, `none`, column names separated by commas, or a list of column names (the only way to name
+            a column that is called `auto`, or has a comma in its name).
+
+    Returns:
+        `auto`, `none`, or the column names.
+
+    Raises:
+        ConfigError: For an empty list, an empty name or a repeated one.
+    """
+    if value == "auto":
+        return "auto"
+    if value == "none":
+        return "none"
+    names = tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else tuple(value)
+    if not names or "" in names or len(set(names)) < len(names):
+        raise ConfigError(f"key {value!r} is not usable: give auto, none, or the names of different input columns")
+    return names
+
+
+def tabular_keys(key: Key, source: str, ordinals: npt.NDArray[np.integer[Any]], table: pa.Table) -> pa.Table | None:
+    """Builds the keys of a mini-batch of rows.
+
+    Args:
+        key: What `parse_key()` returned.
+        source: Path of the file the rows come from.
+        ordinals: `[items]`, ordinals of the rows in that file, counted from 0.
+        table: The rows, one per ordinal; only a list of columns reads it.
+
+    Returns:
+        One row per item: `source` and `row`, or the named columns of the input; None without keys.
+
+    Raises:
+        ConfigError: If the input lacks a named column.
+    """
+    if key == "none":
+        return None
+    if key == "auto":
+        rows = pa.array(np.asarray(ordinals, dtype=np.int64))
+        return pa.table({SOURCE: _repeated(source, len(rows)), ROW: rows})
+    for name in key:
+        if name not in table.column_names:
+            near = difflib.get_close_matches(name, table.column_names, n=1)
+            hint = f"did you mean {near[0]!r}" if near else f"its columns are {', '.join(table.column_names)}"
+            raise ConfigError(f"{source} has no column {name!r} to use as a key: {hint}")
+    return table.select(list(key)).replace_schema_metadata(None)
+
+
+def file_keys(key: Key, files: Sequence[str]) -> pa.Table | None:
+    """Builds the keys of a mini-batch of files.
+
+    Args:
+        key: What `parse_key()` returned.
+        files: Paths of the files.
+
+    Returns:
+        One row per file with its path as `source`; None without keys.
+
+    Raises:
+        ConfigError: If the key is a list of columns, which files do not have.
+    """
+    if key == "none":
+        return None
+    if key != "auto":
+        raise ConfigError(f"files have no columns, so key {','.join(key)!r} cannot be used: give auto or none")
+    return pa.table({SOURCE: pa.array(map(_path_text, files), pa.string())})
+
+
+def attach(table: pa.Table, keys: pa.Table | None, positions: Positions | None, rows: int) -> pa.Table:
+    """Puts the key columns before the columns of the result.
+
+    Without alignment a key that is the same for all items (`source`, for rows of one file) is still known and
+    kept; of the others, a result column of the same name takes the place, else the key is null.
+
+    Args:
+        table: `[rows]`, what `tabulate()` made.
+        keys: `[items]`, one row per item; None for no keys.
+        positions: `[rows]` positions into the items, None when they are unknown.
+        rows: Number of elements that `run()` returned.
+
+    Returns:
+        A table of `rows` rows.
+
+    Raises:
+        ReturnTypeError: If a result column has the name of a key column but other values, or if there is no
+            column at all.
+    """
+    if keys is None:
+        if table.num_columns == 0:
+            raise ReturnTypeError("run() returned elements without any column: return at least one value per element")
+        return table
+    result: dict[str, Column] = dict(zip(table.column_names, table.columns, strict=True))
+    keyed: dict[str, Column] = {}
+    for name, values in zip(keys.column_names, keys.columns, strict=True):
+        known = _carried(values, positions, rows)
+        returned = result.pop(name, None)
+        if known is not None and returned is not None and not _same(known, returned):
+            raise ReturnTypeError(
+                f"run() returned a column {name!r} whose values differ from those of the key column of that name: "
+                "rename it, or choose another key (none writes no key columns)"
+            )
+        if known is None:
+            known = pa.nulls(rows, values.type) if returned is None else returned
+        keyed[name] = known
+    return pa.table({**keyed, **result})
+
+
+def _carried(values: Column, positions: Positions | None, rows: int) -> Column | None:
+    """Gives every record the key of its item, or None where it is unknown."""
+    if positions is None:
+        if len(values) == 0 or len(pc.unique(values)) > 1:
+            return None
+        return values.take(pa.array(np.zeros(rows, dtype=np.int64)))
+    if len(positions) == len(values) and np.array_equal(positions, np.arange(len(values))):
+        return values
+    return values.take(pa.array(positions))
+
+
+def _same(key: Column, returned: Column) -> bool:
+    wanted = key.type.value_type if pa.types.is_dictionary(key.type) else key.type
+    plain = returned.cast(returned.type.value_type) if pa.types.is_dictionary(returned.type) else returned
+    try:
+        return bool(_chunked(key.cast(wanted)).equals(_chunked(plain.cast(wanted))))
+    except pa.ArrowException:
+        return False
+
+
+def _chunked(column: Column) -> Column:
+    return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
+
+
+def _repeated(text: str, count: int) -> Column:
+    # A dictionary costs one byte per row where the text would cost its length, and encodes as fast.
+    indices: Column = pa.array(np.zeros(count, dtype=np.int8))
+    return pa.DictionaryArray.from_arrays(indices, pa.array([_path_text(text)], pa.string()))
+
+
+def _path_text(path: str) -> str:
+    # A file name may hold bytes that are not UTF-8, which Python carries as lone surrogates.
+    return os.fsencode(path).decode(errors="backslashreplace")

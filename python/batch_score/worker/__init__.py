@@ -1,0 +1,1 @@
+"""What runs inside a worker: messages, the three stages, the process around them."""

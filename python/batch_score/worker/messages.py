@@ -1,0 +1,135 @@
+"""What the coordinator and a worker say to each other.
+
+Down go the specification, once, and then tasks: descriptors only, a worker reads its own bytes. Up come
+outcomes, each followed by one frame of encoded rows. Messages are pickled: both ends are the same program.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from batch_score.logs.tree import process_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from batch_score.dataset.base import Reader
+    from batch_score.entry_script import ScriptLocation
+    from batch_score.minibatch import Fault, MiniBatch, Outcome
+    from batch_score.onnx.binding import Binding
+    from batch_score.output.encoder import OutputOptions
+    from batch_score.output.keys import Key
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """An ONNX model as the scorer.
+
+    Attributes:
+        path: The model file.
+        binding: Which columns feed which inputs, which outputs are written.
+        device: auto, cpu, cuda or tensorrt.
+        threads: Threads of one `run()`.
+        gpu: The worker was given a GPU.
+    """
+
+    path: str
+    binding: Binding
+    device: str
+    threads: int
+    gpu: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """All that a worker must know before its first task; the same for every worker of a job.
+
+    Attributes:
+        scorer: The entry script or model.
+        readers: One per dataset of the job.
+        key: What `parse_key` made of the key option.
+        output: Form of the output, None for `summary_only`.
+        argv: What follows the script on `sys.argv`.
+        output_dir: The output folder, absolute.
+        code_root: Working directory and first entry of `sys.path`.
+        run_dir: Where the logs go, absolute.
+        node: Name of the node in the log tree.
+        logging_level: Lowest level written.
+    """
+
+    scorer: ScriptLocation | ModelSpec
+    readers: tuple[Reader, ...]
+    key: Key
+    output: OutputOptions | None
+    argv: tuple[str, ...]
+    output_dir: str
+    code_root: str
+    run_dir: Path
+    node: str
+    logging_level: str
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What makes one worker.
+
+    Attributes:
+        number: Counted from 0, never used twice in a job.
+        environment: Its whole environment; the device mask is in it before the interpreter starts.
+        spec: The job's specification.
+        device: Its device in words.
+    """
+
+    number: int
+    environment: dict[str, str]
+    spec: WorkerSpec
+    device: str = "no GPU"
+
+    @property
+    def name(self) -> str:
+        """As the log tree calls it."""
+        return process_name(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One mini-batch to score.
+
+    Attributes:
+        minibatch: What to score.
+        attempt: 0 on the first try.
+        first_item: How many items of the whole input come before it.
+    """
+
+    minibatch: MiniBatch
+    attempt: int
+    first_item: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """No more tasks: finish what was sent, call `shutdown()`, leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """`init()` has returned."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class InitFailed:
+    """The script could not be loaded (`fatal`: no other worker will do better) or `init()` raised."""
+
+    fault: Fault
+    fatal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One try ended; the encoded rows follow as a frame of their own if `payload` bytes are not 0."""
+
+    outcome: Outcome
+    payload: int

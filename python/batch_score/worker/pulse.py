@@ -1,0 +1,65 @@
+"""A page of shared memory in which a worker says what it is doing, so that a hung one can be found.
+
+A message could not tell: a `run()` that never gives the interpreter back would never send it. Times are of
+the system-wide monotonic clock, in seconds.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from dataclasses import dataclass
+from typing import BinaryIO
+
+PAGE = 4096
+SLOT = struct.Struct("<qd")
+LOAD, RUN = 0, SLOT.size
+IDLE = -1
+INIT = -2
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What one stage of a worker is doing: the mini-batch's index (IDLE, INIT) and since when."""
+
+    index: int
+    since: float
+
+    def busy_for(self, now: float) -> float:
+        """Seconds the stage has been at this mini-batch; 0 when idle."""
+        return 0.0 if self.index == IDLE else now - self.since
+
+
+class Pulse:
+    """The page, seen from either side. `slot` is LOAD or RUN."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._page = mmap.mmap(file.fileno(), PAGE)
+
+    @classmethod
+    def create(cls, file: BinaryIO) -> Pulse:
+        """A page in a new, empty file, both stages idle."""
+        file.truncate(PAGE)
+        pulse = cls(file)
+        pulse.idle(LOAD)
+        pulse.idle(RUN)
+        return pulse
+
+    def busy(self, slot: int, index: int, now: float) -> None:
+        """The stage begins `index`."""
+        SLOT.pack_into(self._page, slot, index, now)
+
+    def idle(self, slot: int) -> None:
+        """The stage has ended what it did."""
+        SLOT.pack_into(self._page, slot, IDLE, 0.0)
+
+    def read(self, slot: int) -> Beat:
+        """What the stage is doing; two equal readings, so that a half-written one is not believed."""
+        reading = SLOT.unpack_from(self._page, slot)
+        while (again := SLOT.unpack_from(self._page, slot)) != reading:
+            reading = again
+        return Beat(*reading)
+
+    def close(self) -> None:
+        """Lets the page go."""
+        self._page.close()

@@ -1,0 +1,92 @@
+"""The two kinds of scorer behind one face: the stages call its methods and never ask which it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from batch_score import entry_script
+from batch_score.dataset.base import FileBatch
+from batch_score.entry_script import MiniBatchContext
+from batch_score.worker.messages import ModelSpec
+
+if TYPE_CHECKING:
+    from batch_score.dataset.base import Batch, TableBatch
+    from batch_score.worker.messages import Task
+
+
+class Scorer(Protocol):
+    """What a worker calls."""
+
+    def init(self) -> None:
+        """Once, before the first mini-batch."""
+        ...
+
+    def items(self, batch: Batch) -> Any:
+        """The batch in the form that `run` takes; made by the reading stage, while another mini-batch runs."""
+        ...
+
+    def run(self, items: Any, task: Task) -> Any:
+        """Scores one mini-batch."""
+        ...
+
+    def shutdown(self) -> None:
+        """Once, in an orderly end."""
+        ...
+
+
+class ScriptScorer:
+    """An entry script as the scorer."""
+
+    def __init__(self, script: entry_script.EntryScript) -> None:
+        self._script = script
+
+    def init(self) -> None:
+        """Calls the script's `init()`."""
+        self._script.init()
+
+    def items(self, batch: Batch) -> Any:
+        """A DataFrame or a list of paths."""
+        if isinstance(batch, FileBatch):
+            return list(batch.files)
+        from batch_score.dataset.frame import frame  # noqa: PLC0415 - pandas is needed for tables only
+
+        return frame(batch.table, batch.ordinals)
+
+    def run(self, items: Any, task: Task) -> Any:
+        """Calls the script's `run()`."""
+        context = MiniBatchContext(task.minibatch.index, task.first_item, task.attempt, items)
+        return self._script.call(items, context)
+
+    def shutdown(self) -> None:
+        """Calls the script's `shutdown()`."""
+        self._script.shutdown()
+
+
+class ModelScorer:
+    """An ONNX model as the scorer."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        from batch_score.onnx.scorer import OnnxScorer  # noqa: PLC0415 - onnxruntime is an optional package
+
+        self._model = OnnxScorer(spec.path, spec.binding, device=spec.device, threads=spec.threads, gpu=spec.gpu)
+
+    def init(self) -> None:
+        """Loads the model."""
+        self._model.init()
+
+    def items(self, batch: Batch) -> Any:
+        """The table itself; files for a model are refused before anything is started."""
+        return cast("TableBatch", batch).table
+
+    def run(self, items: Any, task: Task) -> Any:  # noqa: ARG002 - as every scorer
+        """Scores the table's rows."""
+        return self._model.run(items)
+
+    def shutdown(self) -> None:
+        """Lets the model go."""
+        self._model.shutdown()
+
+
+def load_scorer(spec: entry_script.ScriptLocation | ModelSpec) -> Scorer:
+    """The scorer of a specification; an entry script is imported here."""
+    return ModelScorer(spec) if isinstance(spec, ModelSpec) else ScriptScorer(entry_script.load(spec))

@@ -1,0 +1,169 @@
+"""The three stages of a worker: read, run, encode. Every engine runs these, one after the other or overlapped."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batch_score.dataset.base import FileBatch, TableBatch
+from batch_score.entry_script import online_hint
+from batch_score.minibatch import FailedItem, Fault, MiniBatch, Outcome, Status, Timings
+from batch_score.output.align import missing_items, positions
+from batch_score.output.encoder import Encoded
+from batch_score.output.forms import encoder_for
+from batch_score.output.keys import file_keys, tabular_keys
+from batch_score.output.returned import accept
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from batch_score.dataset.base import Batch
+    from batch_score.output.returned import Returned
+    from batch_score.worker.messages import Task, WorkerSpec
+    from batch_score.worker.scorer import Scorer
+
+logger = logging.getLogger(__name__)
+
+PACKAGE = str(Path(__file__).parents[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A task whose mini-batch was read, or whose reading failed. `items` is what `run()` will get."""
+
+    task: Task
+    timings: Timings
+    batch: Batch | None = None
+    items: Any = None
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A task that `run()` has seen, or a failed one."""
+
+    loaded: Loaded
+    timings: Timings
+    returned: Returned | None = None
+    fault: Fault | None = None
+
+
+class Stages:
+    """Reads, runs and encodes the mini-batches of one worker. Each stage may run in a thread of its own."""
+
+    def __init__(self, spec: WorkerSpec, scorer: Scorer) -> None:
+        self._spec = spec
+        self._scorer = scorer
+        self._encoder = encoder_for(spec.output) if spec.output else None
+
+    def load(self, task: Task) -> Loaded:
+        """Reads the mini-batch."""
+        started = time.time()
+        begin = time.perf_counter()
+        try:
+            batch = self._spec.readers[task.minibatch.dataset].read(task.minibatch)
+            items = self._scorer.items(batch)
+        except Exception as error:  # noqa: BLE001 - a failed try, whatever the reader met
+            timings = Timings(started=started, load=time.perf_counter() - begin)
+            return Loaded(task, timings, fault=fault_of(error))
+        if batch.dropped:
+            logger.warning("mini-batch %d: %d invalid lines dropped", task.minibatch.index, batch.dropped)
+        return Loaded(task, Timings(started=started, load=time.perf_counter() - begin), batch, items)
+
+    def run(self, loaded: Loaded, waiting: float) -> Ran:
+        """Calls the scorer; a generator is consumed here, inside the time limit of `run()`."""
+        timings = replace(loaded.timings, waiting=waiting)
+        if loaded.batch is None or loaded.batch.items == 0:
+            return Ran(loaded, timings, accept([]), loaded.fault)
+        begin, cpu = time.perf_counter(), time.process_time()
+        returned, fault = None, None
+        try:
+            returned = accept(self._scorer.run(loaded.items, loaded.task))
+        except KeyboardInterrupt:  # in this process it is the user's; a worker process does not get it
+            raise
+        except BaseException as error:  # noqa: BLE001 - a script's sys.exit() is a failed try too
+            fault = fault_of(error)
+            fault = replace(fault, message=fault.message + online_hint(fault.message))
+        run, process = time.perf_counter() - begin, time.process_time() - cpu
+        return Ran(loaded, replace(timings, run=run, process=process), returned, fault)
+
+    def encode(self, ran: Ran) -> tuple[Outcome, bytes]:
+        """The outcome and the encoded rows; rows that cannot be encoded make the try a failed one."""
+        begin = time.perf_counter()
+        encoded, fault = Encoded(b"", ()), ran.fault
+        if fault is None and self._encoder is not None:
+            try:
+                encoded = self._encoded(ran)
+            except Exception as error:  # noqa: BLE001 - a failed try: the value is the script's
+                fault = fault_of(error)
+        outcome = self._outcome(ran, fault, encoded)
+        timings = replace(ran.timings, encode=time.perf_counter() - begin)
+        return replace(outcome, timings=timings), encoded.payload
+
+    def _encoded(self, ran: Ran) -> Encoded:
+        batch, returned = ran.loaded.batch, ran.returned
+        if batch is None or returned is None or self._encoder is None or returned.length == 0:
+            return Encoded(b"", ())
+        where = positions(returned, batch.items, batch.ordinals if isinstance(batch, TableBatch) else None)
+        keys = self._keys(ran.loaded.task.minibatch, batch) if self._encoder.keyed else None
+        return self._encoder.encode(returned, keys, where)
+
+    def _keys(self, minibatch: MiniBatch, batch: Batch) -> pa.Table | None:
+        if isinstance(batch, FileBatch):
+            return file_keys(self._spec.key, minibatch.files)
+        return tabular_keys(self._spec.key, minibatch.source, batch.ordinals, batch.table)
+
+    def _outcome(self, ran: Ran, fault: Fault | None, encoded: Encoded) -> Outcome:
+        task, batch = ran.loaded.task, ran.loaded.batch
+        dropped = batch.dropped if batch else 0
+        total = task.minibatch.rows - dropped
+        outcome = Outcome(
+            index=task.minibatch.index,
+            attempt=task.attempt,
+            status=Status.RUN_DONE,
+            total=total,
+            bytes_read=batch.bytes_read if batch else 0,
+            dropped=dropped,
+        )
+        if fault is not None:
+            status = Status.LOAD_EXCEPTION if batch is None else Status.RUN_EXCEPTION
+            return replace(outcome, status=status, fault=fault)
+        assert batch is not None  # noqa: S101 - no fault means that the mini-batch was read
+        assert ran.returned is not None  # noqa: S101 - and that run() returned
+        return replace(
+            outcome,
+            returned=ran.returned.length,
+            succeeded=min(batch.items, ran.returned.length),
+            columns=encoded.columns,
+            failed_items=(*batch.failed_items, *_missing(task.minibatch, batch, ran.returned)),
+        )
+
+
+def _missing(minibatch: MiniBatch, batch: Batch, returned: Returned) -> list[FailedItem]:
+    """The items that the index of what `run()` returned shows as left out."""
+    if isinstance(batch, FileBatch):
+        return []
+    absent = missing_items(returned, batch.items, batch.ordinals)
+    if returned.length >= batch.items:  # by the contract nothing has failed: elements are counted, not matched
+        if len(absent):
+            logger.warning(
+                "mini-batch %d: run() returned %d elements for %d rows, but none for %d of them, the first is row %d",
+                *(minibatch.index, returned.length, batch.items, len(absent), batch.ordinals[absent[0]]),
+            )
+        return []
+    fault = Fault("NotReturned", "run() returned no element for this item")
+    return [FailedItem(minibatch.source, int(batch.ordinals[row]), fault) for row in absent]
+
+
+def fault_of(error: BaseException) -> Fault:
+    """An exception as a record; its traceback begins where the script's own code does, if it got that far."""
+    begin = error.__traceback__
+    while begin is not None and begin.tb_frame.f_code.co_filename.startswith(PACKAGE):
+        begin = begin.tb_next
+    text = "".join(traceback.format_exception(type(error), error, begin or error.__traceback__))
+    message = str(error).strip().replace("\n", " ") or "(no message)"
+    return Fault(type(error).__name__, message, text)

@@ -1,0 +1,16 @@
+"""Test effort: BATCH_SCORE_EFFORT=quick (default), ci or full turns the number of generated examples up."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+EFFORT = os.environ.get("BATCH_SCORE_EFFORT", "quick")
+
+for name, examples in {"quick": 50, "ci": 200, "full": 5_000}.items():
+    settings.register_profile(
+        name,
+        max_examples=examples,
+        deadline=None,  # two busy cores make single examples slow; pytest-timeout guards the whole test
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    )
+settings.load_profile(EFFORT)

@@ -1,0 +1,138 @@
+"""The commands beside `run`, and what `run` says to a person."""
+
+import json
+
+import pytest
+from tests.integration.running import numbers
+
+ECHO = "def run(rows):\n    return rows\n"
+
+
+def planned(done):
+    assert done.code == 0, done.err
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+@pytest.mark.parametrize("size", ["1", "100", "4KB", "1GB"])
+def test_the_plan_covers_every_file_without_gaps(size, tmp_path, batch_score):
+    paths = [numbers(tmp_path / f"{k}.csv", 200 * k, first=k) for k in range(4)]
+    plan = planned(batch_score("plan", "*.csv", "--mini-batch-size", size, "--json"))
+    assert [minibatch["index"] for minibatch in plan] == list(range(len(plan)))
+    for path in paths:
+        own = [minibatch for minibatch in plan if minibatch["source"] == path.name]
+        end, row = len("id,a,b\n"), 0
+        for minibatch in own:
+            assert (minibatch["offset"], minibatch["first_row"]) == (end, row)
+            end, row = end + minibatch["length"], row + minibatch["rows"]
+        assert (end, row) == (path.stat().st_size, 200 * paths.index(path))
+    assert sum(minibatch["rows"] for minibatch in plan) == 1_200
+
+
+def test_the_plan_is_what_run_does(tmp_path, batch_score, script):
+    numbers(tmp_path / "t.csv", 500)
+    plan = planned(batch_score("plan", "t.csv", "--mini-batch-size", "1KB", "--json"))
+    done = batch_score.run(script(ECHO), "t.csv", "--mini-batch-size", "1KB")
+    assert done.json["mini_batches"]["total"] == len(plan)
+
+
+def test_the_plan_of_files(tmp_path, batch_score):
+    for k in range(25):
+        (tmp_path / f"{k:02}.bin").write_bytes(b"")
+    plan = planned(batch_score("plan", "*.bin", "--json"))
+    assert [len(minibatch["files"]) for minibatch in plan] == [10, 10, 5]
+    assert [path for minibatch in plan for path in minibatch["files"]] == [f"{k:02}.bin" for k in range(25)]
+
+
+def test_the_plan_for_a_person(tmp_path, batch_score):
+    numbers(tmp_path / "t.csv", 500)
+    done = batch_score("plan", "t.csv", "--mini-batch-size", "100")
+    assert done.code == 0
+    assert "rows: 500, files: 1," in done.out
+    assert "--json" in done.out
+
+
+def test_debug_shows_one_mini_batch_and_keeps_nothing(tmp_path, batch_score, script):
+    numbers(tmp_path / "t.csv", 500)
+    script("def run(rows):\n    print('inside', len(rows))\n    return rows['id'] * 2\n")
+    done = batch_score("debug", "score.py", "t.csv", "--mini-batch-size", "100", "--mini-batch", 3)
+    assert done.code == 0, done.err
+    assert "mini-batch 3" in done.out
+    assert "inside" in done.out
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["score.py", "t.csv"]
+
+
+def test_debug_shows_the_traceback_of_the_script(tmp_path, batch_score, script):
+    numbers(tmp_path / "t.csv", 5)
+    script("def run(rows):\n    raise KeyError('who')\n")
+    done = batch_score("debug", "score.py", "t.csv")
+    assert done.code == 1
+    assert "raise KeyError('who')" in done.err
+
+
+def test_debug_passes_arguments_to_the_script(tmp_path, batch_score, script):
+    numbers(tmp_path / "t.csv", 5)
+    script("import sys\ndef run(rows):\n    print('got', sys.argv[-2:])\n    return rows\n")
+    done = batch_score("debug", "score.py", "t.csv", "--", "--threshold", "0.5")
+    assert "got ['--threshold', '0.5']" in done.out
+
+
+def test_debug_refuses_a_mini_batch_that_is_not_there(tmp_path, batch_score, script):
+    numbers(tmp_path / "t.csv", 5)
+    done = batch_score("debug", script(ECHO), "t.csv", "--mini-batch", 7)
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert "mini-batch 7" in done.err
+
+
+def test_gpus(batch_score):
+    done = batch_score("gpus", "--json", "--process-count-per-node", 3)
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert len(report["workers"]) == 3
+    assert all("CUDA_VISIBLE_DEVICES" in worker["environment"] for worker in report["workers"])
+    assert report["devices"] or report["reason"]
+    assert batch_score("gpus").code == 0
+
+
+def test_run_says_where_the_output_is(tmp_path, batch_score, script):
+    numbers(tmp_path / "t.csv", 5)
+    done = batch_score("run", script(ECHO), "t.csv")
+    assert done.code == 0, done.err
+    [output] = tmp_path.glob("runs/*-score/outputs/predictions.csv")
+    assert str(output) in done.out
+    assert "5" in done.out
+    assert "5 rows, csv, separator ',', header" in done.out
+    assert "5 of 5 rows" in done.err
+    assert str(output) in done.err.splitlines()[0]  # said at the start, too
+
+
+def test_a_configuration_file_and_the_command_line_over_it(tmp_path, batch_score, script):
+    numbers(tmp_path / "t.csv", 100)
+    (tmp_path / "job.yml").write_text(
+        "mini_batch_size: 1KB\nappend_row_file_name: from_file.jsonl\nprocess-count-per-node: 1\nkey: id\n"
+        "environment_variables:\n  COLOUR: red\n"
+    )
+    script("import os\ndef run(rows):\n    return [os.environ['COLOUR']] * len(rows)\n")
+    done = batch_score.run("score.py", "t.csv", "--config", "job.yml", "--mini-batch-size", "100")
+    assert done.code == 0, done.err
+    assert done.output.name == "from_file.jsonl"
+    assert done.json["mini_batches"]["total"] > 10
+    assert json.loads(done.output.read_text().splitlines()[0]).keys() == {"id", "prediction"}
+    assert '"red"' in done.output.read_text()
+
+
+def test_two_runs_in_the_same_second_do_not_meet(tmp_path, batch_score, script):
+    numbers(tmp_path / "t.csv", 5)
+    script(ECHO)
+    with batch_score.started("score.py", "t.csv") as first, batch_score.started("score.py", "t.csv") as second:
+        done = [batch_score.ended(first), batch_score.ended(second)]
+    assert [run.code for run in done] == [0, 0], done
+    assert len({run.output for run in done}) == 2
+
+
+@pytest.mark.parametrize("arguments", ["--help", "run --help", "plan --help", "debug -h", "gpus --help", "--version"])
+def test_help(arguments, batch_score):
+    done = batch_score(*arguments.split())
+    assert done.code == 0
+    assert done.out
+    assert done.err == ""

@@ -1,0 +1,380 @@
+"""Datasets on real files: from bytes to the DataFrame that `run()` gets, and to the items that cannot be read."""
+
+import bz2
+import gzip
+import json
+import os
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.reading import DELIMITED, JSONL, TEXT, Read, same_for_all_sizes
+
+from batch_score.dataset.files import FileDataset
+from batch_score.errors import ConfigError, InputError, RecordError
+from batch_score.job.plan import plan
+
+
+def test_types_are_settled_from_the_first_part(file):
+    read = Read(DELIMITED(file("i,n,f,t,b,d,e\n1,2,1.5,x,true,2020-01-01,\n2,,2,y,false,2020-01-02,\n")))
+    assert read.dtypes() == {("int64", "float64", "float64", TEXT, "bool", TEXT, TEXT)}
+    assert read.column("n") == [2.0, None]
+    assert read.column("e") == [None, None]
+
+
+def test_the_index_is_the_row_in_the_file(file):
+    read = Read(DELIMITED(file("a\n" + "".join(f"{n}\n" for n in range(100)))), 20)
+    assert len(read.frames) > 1
+    assert list(read.whole.index) == list(range(100)) == read.column("a")
+    assert all(one.index.name == "row" for one in read.frames)
+
+
+def test_a_bool_column_can_be_negated(file):
+    """As objects, ~True would be -2."""
+    flags = Read(DELIMITED(file("f\ntrue\nfalse\n"))).whole["f"]
+    assert list(~flags) == [False, True]
+
+
+def test_dtypes_are_equal_in_all_mini_batches(file):
+    text = "n,f,b,s\n1.5,,,\n,2,true,\n" + "1,1,true,x\n" * 50 + ",,,\n" * 50
+    for options in ({}, {"set_column_types": {"n": "float32", "b": "bool"}}, {"infer_column_types": False}):
+        assert len(Read(DELIMITED(file(text), **options), 30).dtypes()) == 1
+
+
+def test_a_declared_integer_stays_one_and_an_empty_field_does_not_fit(file):
+    read = Read(DELIMITED(file("a,b\n1,x\n,y\n3,z\n"), set_column_types={"a": "int64"}), 4)
+    assert read.dtypes() == {("int64", TEXT)}
+    assert read.column("a") == [1, 3]
+    assert read.failed == [
+        (
+            1,
+            (
+                "column 'a' is empty, which its settled type int64 cannot be; "
+                "declare set_column_types a=float64 if the scorer takes empty fields"
+            ),
+        )
+    ]
+
+
+def test_without_inference_all_is_text(file):
+    read = Read(DELIMITED(file("a,b\n007,1.50\n"), infer_column_types=False))
+    assert (read.column("a"), read.column("b")) == (["007"], ["1.50"])
+
+
+def test_missing_numbers_and_missing_text(file):
+    text = 'n,t\nNA,NA\n,\n1,""\nnan,null\n'
+    read = Read(DELIMITED(file(text)))
+    assert read.column("n") == [None, None, 1.0, None]
+    assert read.column("t") == ["NA", None, None, "null"]
+    assert Read(DELIMITED(file(text), empty_as_string=True)).column("t") == ["NA", "", "", "null"]
+
+
+def test_a_declared_datetime(file):
+    read = Read(DELIMITED(file("d\n2020-01-02\n2020-01-02 03:04:05\nsoon\n"), set_column_types={"d": "datetime"}))
+    assert read.dtypes() == {("datetime64[ns]",)}
+    assert [row for row, _ in read.failed] == [2]
+
+
+def test_records_that_do_not_fit_are_failed_items_with_row_and_reason(file):
+    rows = [f"{n},x{n}\n" for n in range(2000)]
+    rows[3], rows[700], rows[1999] = "2.5,x\n", "7\n", "8,y,z\n"
+    read = Read(DELIMITED(file("a,b\n" + "".join(rows)), set_column_types={"a": "int64"}), 1000)
+    assert read.failed == [
+        (3, "column 'a': CSV conversion error to int64: invalid value '2.5'"),
+        (700, "Expected 2 columns, got 1: 7"),
+        (1999, "Expected 2 columns, got 3: 8,y,z"),
+    ]
+    assert list(read.whole.index) == read.column("a") == [n for n in range(2000) if n not in (3, 700, 1999)]
+
+
+def test_a_float_after_the_sample_in_a_column_of_integers(file):
+    count = 600_000
+    read = Read(DELIMITED(file("a\n" + "1\n" * count + "2.5\n")), "1MB")
+    assert read.dtypes() == {("int64",)}
+    assert read.failed == [(count, "column 'a': CSV conversion error to int64: invalid value '2.5'")]
+    assert sum(len(one) for one in read.frames) == count
+
+
+def test_the_message_names_the_column_also_when_only_some_are_read(file):
+    dataset = DELIMITED(file("a,b,c\n1,2,x\n1,q,x\n"), set_column_types={"b": "int64"}).select(("b",), {})
+    read = Read(dataset)
+    assert read.failed == [(1, "column 'b': CSV conversion error to int64: invalid value 'q'")]
+    assert list(read.whole.columns) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "bad"), [("utf8", b"\xe9"), ("utf8bom", b"\xe9"), ("ascii", b"\xc3\xa9"), ("windows1252", b"\x81")]
+)
+def test_text_in_another_encoding_is_a_failed_item(file, encoding, bad):
+    read = Read(DELIMITED(file(b"a,b\n1,x\n2," + bad + b"\n3,z\n"), encoding=encoding))
+    assert read.column("a") == [1, 3]
+    assert read.dtypes() == {("int64", TEXT)}
+    [(row, message)] = read.failed
+    assert row == 1
+    assert "UTF8" in message or encoding in message
+
+
+@pytest.mark.parametrize(
+    ("encoding", "codec"),
+    [
+        ("utf8", "utf-8"),
+        ("utf8", "utf-8-sig"),
+        ("utf8bom", "utf-8-sig"),
+        ("latin1", "latin-1"),
+        ("iso88591", "latin-1"),
+        ("windows1252", "cp1252"),
+        ("utf16", "utf-16"),
+        ("utf16", "utf-16-be"),
+        ("utf32", "utf-32"),
+    ],
+)
+@pytest.mark.parametrize("pack", ["", ".gz"])
+def test_encodings(file, encoding, codec, pack):
+    head = "\ufeff" if codec.endswith("be") else ""
+    text = 'é,b\n1,"ü, ß\nÄ"\n2,ÿ\n'
+    raw = (head + text).encode(codec)
+    read = Read(DELIMITED(file(gzip.compress(raw) if pack else raw, "t.csv" + pack), encoding=encoding), 8)
+    assert list(read.whole.columns) == ["é", "b"]
+    assert read.column("b") == ["ü, ß\nÄ", "ÿ"]
+    lines = "".join(json.dumps({"b": text}, ensure_ascii=False) + "\n" for text in ("ü", "ÿ"))
+    raw = (head + lines).encode(codec)
+    read = Read(JSONL(file(gzip.compress(raw) if pack else raw, "t.jsonl" + pack), encoding=encoding), 8)
+    assert read.column("b") == ["ü", "ÿ"]
+
+
+@pytest.mark.parametrize("order", [("plain", "packed"), ("packed", "plain")])
+def test_packed_and_plain_files_of_one_dataset(file, order):
+    raw = "a\né\n".encode("latin-1")
+    paths = {"plain": file(raw, "p.csv"), "packed": file(gzip.compress(raw), "q.csv.gz")}
+    assert Read(DELIMITED([paths[name] for name in order], encoding="latin1")).column("a") == ["é", "é"]
+
+
+def zst(data):
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(data)
+    return sink.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".zst", zst)])
+def test_compressed_files_are_read_in_order_by_one_worker(file, suffix, pack):
+    text = "a,b\n" + "".join(f"{n},{n * 2}\n" for n in range(3000))
+    read = Read(DELIMITED(file(pack(text.encode()), "t.csv" + suffix)), 5000)
+    assert len(read.frames) > 3
+    assert len({one.affinity for one in read.minibatches}) == 1
+    assert read.column("b") == [2 * n for n in range(3000)]
+
+
+def test_a_compressed_file_can_be_read_again_from_an_earlier_place(file):
+    dataset = DELIMITED(file(gzip.compress(b"a\n" + b"1\n2\n3\n4\n" * 100), "t.csv.gz"))
+    minibatches = [one for chunk in plan([dataset], 100) for one in chunk]
+    reader = dataset.reader("/")
+    later = reader.read(minibatches[3]).table
+    assert reader.read(minibatches[0]).table.num_rows == minibatches[0].rows
+    assert reader.read(minibatches[3]).table == later
+
+
+def test_a_compressed_file_that_is_cut_short(file):
+    dataset = DELIMITED(file(gzip.compress(b"a\n" + b"1\n" * 10000), "t.csv.gz"))
+    [minibatch] = next(iter(plan([dataset], None)))
+    file(gzip.compress(b"a\n1\n"), "t.csv.gz")
+    with pytest.raises(RecordError, match=r"t\.csv\.gz"):
+        dataset.reader("/").read(minibatch)
+
+
+def test_a_file_that_changed_after_planning(file):
+    dataset = DELIMITED(file("a\n11\n22\n"))
+    [minibatch] = next(iter(plan([dataset], None)))
+    file("a\n1\n2\n22\n")
+    with pytest.raises(RecordError, match="3 records at byte 2 where the plan counted 2; the file changed"):
+        dataset.reader("/").read(minibatch)
+
+
+NAMES = st.sampled_from(["a", "b", "a.1", "a.2", "", "Unnamed: 1", " a", "é"])
+
+
+@given(st.lists(NAMES, min_size=2, max_size=6))
+def test_headers_are_named_as_pandas_names_them(tmp_path, names):
+    (tmp_path / "h.csv").write_text(",".join(names) + "\n" + ",".join("1" for _ in names) + "\n", encoding="utf-8")
+    wanted = list(pd.read_csv(tmp_path / "h.csv").columns)
+    assert DELIMITED(tmp_path / "h.csv").schema.names == wanted
+
+
+def test_without_a_header_columns_are_numbered(file):
+    read = Read(DELIMITED(file("1,x\n2,y\n"), header=False))
+    assert list(read.whole.columns) == ["Column1", "Column2"]
+    assert read.column("Column1") == [1, 2]
+
+
+def test_separators(file):
+    assert Read(DELIMITED(file("a\tb\n1\tx,y\n", "t.tsv"))).column("b") == ["x,y"]
+    assert Read(DELIMITED(file(gzip.compress(b"a\tb\n1\tx,y\n"), "t.tsv.gz"))).column("b") == ["x,y"]
+    assert Read(DELIMITED(file("a;b\n1;x,y\n"), separator=";")).column("b") == ["x,y"]
+
+
+def test_line_breaks_inside_quotes(file):
+    text = 'a,b\n1,"x\n2,y"\n3,"p\r\nq"\n'
+    assert Read(DELIMITED(file(text))).column("b") == ["x\n2,y", "p\r\nq"]
+
+
+@pytest.mark.parametrize("size", [4, 8, 12, 1000])
+def test_without_multi_line_every_line_break_ends_a_record(file, size):
+    read = Read(DELIMITED(file('a,b\n1,"x\n2,y"\n3,z\n4,"w\n'), support_multi_line=False), size)
+    assert read.column("a") == [1, 2, 3, 4]
+    assert read.column("b") == ["x", 'y"', "z", "w"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends_and_empty_lines(file, end):
+    text = end.join(["", "a,b", "1,x", "", "2,y", "", ""])
+    for one in (text, text.rstrip("\r\n")):
+        read = Read(DELIMITED(file(one)), 5)
+        assert (read.column("a"), list(read.whole.index)) == ([1, 2], [0, 1])
+
+
+def test_the_path_column(file):
+    path = file("a\n1\n2\nx\n")
+    dataset = DELIMITED(path, include_path=True, set_column_types={"a": "int64"})
+    assert dataset.schema.names == ["a", "Path"]
+    assert Read(dataset).column("Path") == [str(path)] * 2
+    with pytest.raises(ConfigError, match="column 'Path'"):
+        DELIMITED(file("Path\n1\n"), include_path=True)
+
+
+def test_a_header_without_rows_is_nothing_to_score(file):
+    with pytest.raises(InputError, match="a header but no records"):
+        DELIMITED(file("a,b\n"))
+
+
+def test_types_come_from_the_first_file_that_has_records(file):
+    paths = [file("a,b\n", "1.csv"), file("", "2.csv"), file("a,b\n1,x\n", "3.csv")]
+    assert Read(DELIMITED(paths)).dtypes() == {("int64", TEXT)}
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ("a\n1\n", "does not have the column 'b'"),
+        ("a,b,c\n1,2,3\n", "has the column 'c'"),
+        ("b,a\n1,2\n", "in the same order"),
+    ],
+)
+def test_files_with_different_headers(file, other, message):
+    with pytest.raises(InputError, match=rf"2\.csv: .*{message}.*1\.csv"):
+        DELIMITED([file("a,b\n1,2\n", "1.csv"), file(other, "2.csv")])
+
+
+def test_inputs_that_cannot_be_used(file, tmp_path):
+    with pytest.raises(InputError, match="no records"):
+        DELIMITED(file(""))
+    with pytest.raises(InputError, match=r"gone\.csv"):
+        DELIMITED(tmp_path / "gone.csv")
+    with pytest.raises(InputError, match="not utf8 text"):
+        DELIMITED(file(b"\xe9,b\n1,2\n"))
+    with pytest.raises(ConfigError, match="names column 'z'"):
+        DELIMITED(file("a\n1\n"), set_column_types={"z": "int64"})
+    with pytest.raises(ConfigError, match="did you mean 'separator'"):
+        DELIMITED(file("a\n1\n"), seperator=";")
+
+
+@pytest.mark.parametrize("count", [1, 3, 10, 25])
+@pytest.mark.parametrize("size", [1, 3, 10, "4"])
+def test_files_are_counted_off_in_sorted_order(tmp_path, count, size):
+    for number in reversed(range(count)):
+        (tmp_path / f"{number:03}.bin").touch()
+    dataset = FileDataset.from_files(tmp_path)
+    minibatches = [one for chunk in plan([dataset], size) for one in chunk]
+    names = [path for one in minibatches for path in one.files]
+    assert names == [str(tmp_path / f"{number:03}.bin") for number in range(count)]
+    assert [len(one.files) for one in minibatches[:-1]] == [int(size)] * (len(minibatches) - 1)
+    assert [one.index for one in minibatches] == list(range(len(minibatches)))
+    assert [one.first_row for one in minibatches] == list(range(0, count, int(size)))
+
+
+def test_a_reader_of_files_gives_absolute_paths(tmp_path, monkeypatch):
+    (tmp_path / "a.bin").touch()
+    monkeypatch.chdir(tmp_path)
+    dataset = FileDataset.from_files("a.bin")
+    [minibatch] = next(iter(plan([dataset], None)))
+    batch = dataset.reader(str(tmp_path)).read(minibatch)
+    assert (batch.files, batch.items) == ((str(tmp_path / "a.bin"),), 1)
+
+
+def test_indices_run_through_all_inputs(file):
+    first, second = DELIMITED(file("a\n1\n2\n3\n", "1.csv")), DELIMITED(file("a\n4\n5\n", "2.csv"))
+    found = [(one.index, one.dataset, one.first_row) for chunk in plan([first, second], 2) for one in chunk]
+    assert found == [(0, 0, 0), (1, 0, 1), (2, 0, 2), (3, 1, 0), (4, 1, 1)]
+
+
+def test_a_byte_order_mark_inside_a_file_is_part_of_its_field(file):
+    rows, failed = same_for_all_sizes(DELIMITED(file('\ufeffa\n\ufeffx\n\ufeff"y"\n')))
+    assert [row["a"] for row in rows.values()] == ["\ufeffx", '\ufeff"y"']
+    assert failed == []
+
+
+@pytest.mark.parametrize(("encoding", "codec"), [("latin1", "latin-1"), ("windows1252", "cp1252")])
+def test_long_records_that_grow_in_utf8_are_read(file, encoding, codec):
+    text = ("é" if encoding == "latin1" else "€") * 500
+    rows, failed = same_for_all_sizes(DELIMITED(file(f"a\n{text}\n{text}\n".encode(codec)), encoding=encoding))
+    assert [row["a"] for row in rows.values()] == [text, text]
+    assert failed == []
+
+
+def test_a_first_record_may_have_a_very_long_field(file):
+    rows, _ = same_for_all_sizes(DELIMITED(file("x" * 200_000 + ",1\ny,2\n"), header=False))
+    assert [len(row["Column1"]) for row in rows.values()] == [200_000, 1]
+
+
+def test_a_quote_left_open_ends_with_the_file_whatever_else_is_wrong(file):
+    rows, _ = same_for_all_sizes(DELIMITED(file('a,b\n1,x\n2,x,y\n3,"open\nquote')))
+    assert rows[2] == {"a": 3, "b": "open\nquote"}
+
+
+def test_hexadecimal_text_and_digits_among_flags_stay_text(file):
+    read = Read(DELIMITED(file("h,f,n\n0x10,true,1\n0x1f,1,2\n")))
+    assert read.column("h") == ["0x10", "0x1f"]
+    assert read.column("f") == ["true", "1"]
+    assert read.column("n") == [1, 2]
+
+
+def test_a_stream_is_opened_anew_after_a_failure(file):
+    whole = gzip.compress(b"a\n" + b"".join(b"%d\n" % number for number in range(50_000)), 0)
+    path = file(whole, "t.csv.gz")
+    dataset = DELIMITED(path)
+    first, second, *_ = [one for chunk in plan([dataset], "100KB") for one in chunk]
+    reader = dataset.reader("/")
+    reader.read(first)
+    path.write_bytes(whole[:70_000])
+    broken = dataset.reader("/")
+    with pytest.raises(RecordError):
+        broken.read(second)
+    path.write_bytes(whole)
+    assert broken.read(second).table["a"].to_pylist() == reader.read(second).table["a"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("read", "name", "content"),
+    [
+        (DELIMITED, "t.csv", "a,f\n1.5,true\n-2,false\n"),
+        (JSONL, "t.jsonl", '{"a":1.5,"f":true}\n{"a":-2,"f":false}\n'),
+    ],
+)
+def test_text_can_serve_models_of_half_floats_and_take_flags_for_numbers(file, read, name, content):
+    dataset = read(file(content, name)).select(["a", "f"], {"a": pa.float16(), "f": pa.float32()})
+    rows, failed = same_for_all_sizes(dataset)
+    assert rows == {0: {"a": 1.5, "f": True}, 1: {"a": -2.0, "f": False}}
+    assert failed == []
+
+
+def test_a_name_that_is_not_utf8_can_be_scored(file, tmp_path):
+    path = file("a\n1\n", os.fsdecode(b"\xe9.csv"))
+    read = Read(DELIMITED(path, include_path=True))
+    assert read.column("Path") == [f"{tmp_path}/\\xe9.csv"]
+
+
+@pytest.mark.parametrize("content", [b"junk", gzip.compress(b"a\n1\n")[:-9], gzip.compress(b"a\n1\n") + b"junk"])
+def test_a_first_part_that_cannot_be_decompressed_is_an_error_of_the_input(file, content):
+    with pytest.raises(InputError, match=r"t\.csv\.gz"):
+        DELIMITED(file(content, "t.csv.gz"))

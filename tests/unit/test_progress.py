@@ -1,0 +1,313 @@
+import io
+import os
+import pty
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batch_score.progress import (
+    Ending,
+    Progress,
+    Snapshot,
+    duration,
+    eta,
+    expected_items,
+    fraction,
+    line,
+    overview,
+    quantity,
+    rates,
+    script_line,
+    size,
+    summary,
+)
+
+HALF = Snapshot(
+    mini_batches_planned=20,
+    mini_batches_succeeded=9,
+    mini_batches_failed=1,
+    items_succeeded=12_000_000,
+    items_failed=0,
+    bytes_done=1_880_000_000,
+    bytes_total=3_760_000_000,
+    elapsed_s=10.0,
+    workers=2,
+)
+
+COUNTS = st.integers(0, 10**12)
+SNAPSHOTS = st.builds(
+    Snapshot,
+    plan_complete=st.booleans(),
+    items_succeeded=COUNTS,
+    items_failed=COUNTS,
+    items_total=st.none() | COUNTS,
+    bytes_done=COUNTS,
+    bytes_total=st.none() | COUNTS,
+    elapsed_s=st.floats(0, 1e7),
+    gpu_percent=st.lists(st.floats(0, 100), max_size=8).map(tuple),
+)
+
+
+def test_rates_are_averages_since_the_start():
+    assert rates(HALF) == (1_200_000, 188_000_000)
+    assert rates(Snapshot(items_succeeded=5)) == (0, 0)
+
+
+def test_rates_leave_out_what_an_earlier_start_did():
+    resumed = Snapshot(items_succeeded=1000, items_before=900, bytes_done=50, bytes_before=30, elapsed_s=10)
+    assert rates(resumed) == (10, 2)
+
+
+def test_the_eta_comes_from_bytes_when_their_total_is_known():
+    both = Snapshot(items_succeeded=1, items_total=1000, bytes_done=50, bytes_total=100, elapsed_s=7)
+    assert eta(both) == pytest.approx(7)
+
+
+def test_the_eta_comes_from_items_otherwise():
+    assert eta(Snapshot(items_succeeded=25, items_total=100, elapsed_s=5)) == pytest.approx(15)
+
+
+def test_there_is_no_eta_without_a_total_or_without_a_rate():
+    assert eta(Snapshot(items_succeeded=5, elapsed_s=1)) is None
+    assert eta(Snapshot(items_total=5, elapsed_s=1)) is None
+    assert eta(Snapshot(items_succeeded=5, items_total=5)) == 0
+
+
+@given(done=st.integers(1, 10**9), left=st.integers(1, 10**9), elapsed=st.floats(0.1, 1e6))
+def test_at_the_average_speed_the_eta_is_when_it_ends(done, left, elapsed):
+    snapshot = Snapshot(items_succeeded=done, items_total=done + left, elapsed_s=elapsed)
+    assert eta(snapshot) * done == pytest.approx(elapsed * left)
+
+
+@given(snapshot=SNAPSHOTS)
+def test_any_state_can_be_shown(snapshot):
+    part, left, text = fraction(snapshot), eta(snapshot), line(snapshot)
+    assert part is None or 0 <= part <= 1
+    assert left is None or left >= 0
+    assert "\n" not in text
+    assert text.isascii()
+    assert "None" not in text + overview(snapshot)
+
+
+def test_a_line_while_the_plan_is_not_complete_estimates_the_total():
+    assert expected_items(HALF) == 24_000_000
+    assert line(HALF) == "12,000,000 of ~24,000,000 rows  1.20 M rows/s  188 MB/s  0 failed  ETA 0:10"
+
+
+def test_a_line_with_an_exact_total_of_files_and_gpus():
+    snapshot = Snapshot(
+        items_succeeded=1_000,
+        items_failed=200,
+        items_total=1_234,
+        plan_complete=True,
+        elapsed_s=600,
+        unit="files",
+        gpu_percent=(93.4, 88.0),
+    )
+    assert line(snapshot) == "1,200 of 1,234 files  2 files/s  200 failed  ETA 0:17  GPU 93 88 %"
+
+
+def test_a_line_before_anything_is_known():
+    assert line(Snapshot()) == "0 rows  0 rows/s  0 failed"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.5, "0.50"), (9.996, "10.0"), (99.96, "100"), (999.4, "999"), (999.6, "1 k"), (1_234, "1.23 k"),
+     (12_345, "12.3 k"), (999_600, "1 M"), (1.2e6, "1.20 M"), (3.5e9, "3.50 G"), (1e12, "1000 G")],
+)  # fmt: skip
+def test_quantities_have_three_digits(value, text):
+    assert quantity(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0 MB"), (530_000, "0.53 MB"), (188e6, "188 MB"), (999.6e6, "1 GB"), (1.25e9, "1.25 GB"), (2e12, "2 TB")],
+)
+def test_sizes_are_decimal(value, text):
+    assert size(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (12.4, "0:12"), (59.6, "1:00"), (3599, "59:59"), (3661, "1:01:01")]
+)
+def test_durations_read_like_a_clock(seconds, text):
+    assert duration(seconds) == text
+
+
+TRACEBACK = """Traceback (most recent call last):
+  File "/opt/batch_score/entry_script.py", line 9, in call
+    return run(batch)
+  File "/home/me/score.py", line 12, in run
+    return helper(batch)
+  File "/home/me/score.py", line 4, in helper
+    frame.wrong()
+  File "/opt/pandas/frame.py", line 99, in __getattr__
+    raise AttributeError
+AttributeError: wrong
+"""
+
+
+def test_the_script_line_is_the_deepest_one_in_the_script():
+    assert script_line(TRACEBACK, "/home/me/score.py") == "score.py:4 in helper"
+    assert script_line(TRACEBACK, "me/score.py") == "score.py:4 in helper"
+    assert script_line(TRACEBACK, "core.py") == ""
+    assert script_line("", "score.py") == ""
+
+
+def ending(**changes):
+    base = {"status": "completed", "output": Path("out/predictions.csv"), "run_dir": Path("runs/a"), "snapshot": HALF}
+    return Ending(**base | changes)
+
+
+def test_the_summary_of_a_completed_run():
+    text = summary(ending(output_form="csv, separator ',', header"))
+    assert text == (
+        "status         completed after 0:10\n"
+        f"output         {Path.cwd()}/out/predictions.csv\n"
+        "               csv, separator ',', header\n"
+        f"run directory  {Path.cwd()}/runs/a\n"
+        "rows           12,000,000 succeeded, 0 failed\n"
+        "mini-batches   9 succeeded, 1 failed\n"
+        "rate           1.20 M rows/s, 188 MB/s\n"
+    )
+
+
+def test_the_last_lines_of_a_failed_run_are_cause_script_line_and_log():
+    text = summary(
+        ending(
+            status="failed",
+            cause="AttributeError: wrong",
+            script_line="score.py:4 in helper",
+            log=Path("runs/a/logs/user/error/node-0/process000.txt"),
+            errors=(("AttributeError: wrong", 1_234),),
+            advice="batch-score resume runs/a",
+        )
+    )
+    assert text.splitlines()[-5:] == [
+        "errors         1,234 x AttributeError: wrong",
+        "next           batch-score resume runs/a",
+        "cause          AttributeError: wrong",
+        "script         score.py:4 in helper",
+        f"log            {Path.cwd()}/runs/a/logs/user/error/node-0/process000.txt",
+    ]
+
+
+def test_the_summary_fits_one_screen_whatever_went_wrong():
+    errors = tuple((f"ValueError: {'x' * 1000}\n{i}", 1) for i in range(500))
+    text = summary(ending(status="failed", errors=errors, cause="\n".join("y" * 3000), script_line="s", log=Path("l")))
+    assert "and 495 other kinds" in text
+    assert len(text.splitlines()) <= 24
+    assert max(map(len, text.splitlines())) <= 1_100
+
+
+def test_a_run_without_an_output_file_names_none():
+    assert "output" not in summary(ending(output=None))
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_elsewhere_than_on_a_terminal_a_line_is_shown_at_most_every_interval():
+    stream, clock = io.StringIO(), Clock()
+    progress = Progress(stream, interval_s=5, clock=clock)
+    for step in range(12):
+        clock.now = 100.0 + step
+        progress.update(Snapshot(items_succeeded=step))
+    assert [text.split()[0] for text in stream.getvalue().splitlines()] == ["0", "5", "10"]
+    progress.close()
+    progress.close()
+    assert [text.split()[0] for text in stream.getvalue().splitlines()] == ["0", "5", "10", "11"]
+
+
+def test_a_note_is_a_line_of_its_own():
+    stream = io.StringIO()
+    Progress(stream).note("output /a/b.csv")
+    assert stream.getvalue() == "output /a/b.csv\n"
+
+
+def test_a_reader_that_goes_away_ends_the_display_and_not_the_run(caplog):
+    reader, writer = os.pipe()
+    os.close(reader)
+    stream = os.fdopen(writer, "w", buffering=1)
+    progress = Progress(stream, interval_s=0)
+    progress.update(HALF)
+    progress.update(HALF)
+    progress.close()
+    assert caplog.text.count("progress display ended") == 1
+    with pytest.raises(BrokenPipeError):
+        stream.close()
+
+
+def show_on_terminal(monkeypatch, kind, action):
+    """What `action` makes appear on a terminal of this kind."""
+    monkeypatch.setenv("TERM", kind)
+    monkeypatch.setenv("COLUMNS", "160")
+    keyboard, screen = pty.openpty()
+    seen = bytearray()
+
+    def read():
+        try:
+            while chunk := os.read(keyboard, 65536):
+                seen.extend(chunk)
+        except OSError:  # Linux tells the end of a terminal so
+            pass
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with os.fdopen(screen, "w") as stream:
+        action(stream)
+    reader.join()
+    os.close(keyboard)
+    return seen.decode()
+
+
+def test_on_a_terminal_there_is_a_bar(monkeypatch):
+    clock = Clock()
+
+    def action(stream):
+        streams = sys.stdout, sys.stderr
+        progress = Progress(stream, clock=clock)
+        progress.update(Snapshot(items_succeeded=1))
+        clock.now += 0.05
+        progress.update(Snapshot(items_succeeded=2))
+        clock.now += 0.06
+        progress.update(HALF)
+        progress.note("a [note]")
+        progress.close()
+        assert (sys.stdout, sys.stderr) == streams
+
+    text = show_on_terminal(monkeypatch, "xterm", action)
+    assert "━" in text
+    assert "2 rows  0" not in text  # too soon after the first
+    assert "12,000,000 of ~24,000,000 rows" in text
+    assert "ETA 0:10" in text
+    assert "a [note]" in text
+    assert text.endswith("\x1b[?25h")  # the cursor is back
+
+
+def test_on_a_terminal_without_cursor_movement_there_are_lines(monkeypatch):
+    def action(stream):
+        progress = Progress(stream)
+        progress.update(HALF)
+        progress.close()
+
+    assert show_on_terminal(monkeypatch, "dumb", action) == line(HALF) + "\r\n"
+
+
+def test_rich_is_not_imported_without_a_terminal():
+    code = (
+        "import io, sys; from batch_score.progress import Progress, Snapshot\n"
+        "p = Progress(io.StringIO()); p.update(Snapshot()); p.close(); sys.exit('rich' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
