@@ -50,7 +50,7 @@ def tree(tmp_path):
 
 @pytest.fixture
 def sleeper():
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+    with subprocess.Popen([sys.executable, "-c", "import time\n\ntime.sleep(60)"]) as process:
         yield process
         process.kill()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from batch_score.logs.text import replace_text, utc_text
+from batch_score.logs.text import one_line, replace_text, utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -120,12 +120,15 @@ def process_list() -> str:
 
 
 def plain_process_list() -> str:
-    """All processes as a table of pid, ppid, resident memory in KiB, threads, state and command."""
+    """All processes, a line each: pid, ppid, resident memory in KiB, threads, state and command.
+
+    Line breaks in an argument (`python -c`) become blanks, as a real `ps` does it too.
+    """
     lines = [f"{'PID':>8} {'PPID':>8} {'RSS':>10} {'NLWP':>5} {'STAT':<10} COMMAND"]
     for process in psutil.process_iter(["pid", "ppid", "memory_info", "num_threads", "status", "name", "cmdline"]):
         info = process.info
         rss = info["memory_info"].rss // 1024 if info["memory_info"] else ""
-        command = " ".join(info["cmdline"] or ()) or f"[{info['name']}]"
+        command = one_line(" ".join(info["cmdline"] or ()) or f"[{info['name']}]")
         threads = info["num_threads"] or ""
         lines.append(f"{info['pid']:>8} {info['ppid']:>8} {rss:>10} {threads:>5} {info['status']:<10} {command}")
     return "\n".join(lines) + "\n"
