@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 # The index of the frame that `run()` gets, and the key column made of it: by this name one is known from the other.
 ROW = "row"
@@ -25,6 +27,7 @@ class MiniBatch:
         dataset: Position of the dataset among the job's inputs.
         affinity: Mini-batches with the same non-empty value are read one after the other by one worker, because
             their file can only be read as a stream.
+        whole: `run()` must get all of it at once, because it may mean the whole group: never split.
     """
 
     index: int
@@ -36,6 +39,13 @@ class MiniBatch:
     files: tuple[str, ...] = ()
     dataset: int = 0
     affinity: str = ""
+    whole: bool = False
+
+    @property
+    def identity(self) -> int:
+        """CRC-32 over what is scored, so that a resumed job knows the mini-batch of this index again."""
+        place = (self.dataset, self.source, self.offset, self.length, self.first_row, self.rows, *self.files)
+        return zlib.crc32("\0".join(map(str, place)).encode("utf-8", "surrogateescape"))
 
 
 class Status(StrEnum):
@@ -93,11 +103,15 @@ class FailedItem:
         source: Its file.
         row: Its ordinal in that file, None for a FileDataset.
         fault: Why.
+        key: Values of the key columns by name, if the job has such and they could be read.
+        record: What stands in the file, cut to a length; None where that is unknown or would say nothing new.
     """
 
     source: str
     row: int | None
     fault: Fault
+    key: dict[str, Any] | None = None
+    record: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +131,7 @@ class Outcome:
         fault: Why the try failed, None when it succeeded.
         bytes_read: Bytes of input.
         dropped: Lines left out because the dataset says so; `total` does not count them.
+        ticket: The lease that this outcome answers.
     """
 
     index: int
@@ -131,3 +146,4 @@ class Outcome:
     fault: Fault | None = None
     bytes_read: int = 0
     dropped: int = 0
+    ticket: int = 0

@@ -94,22 +94,45 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One mini-batch to score.
+    """One mini-batch, or a part of one, to score.
 
     Attributes:
         minibatch: What to score.
         attempt: 0 on the first try.
-        first_item: How many items of the whole input come before it.
+        first_item: How many items of the whole input come before the mini-batch.
+        part: Positions in the mini-batch of the first item to score and of the one behind the last, None for all.
+        describe: Positions of items that failed for good: their keys and records are wanted, `run()` is not called.
+        ticket: Number of the lease, never used twice in a job: the worker's pulse and its outcome name it.
     """
 
     minibatch: MiniBatch
     attempt: int
     first_item: int = 0
+    part: tuple[int, int] | None = None
+    describe: tuple[int, ...] = ()
+    ticket: int = 0
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The positions that are scored."""
+        return self.part or (0, self.minibatch.rows)
+
+    @property
+    def items(self) -> int:
+        """How many items are scored, lines that will be dropped included."""
+        start, stop = self.span
+        return stop - start
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """No more tasks: finish what was sent, call `shutdown()`, leave."""
+    """No more tasks: call `shutdown()` and leave.
+
+    Attributes:
+        abandon: Tasks on which `run()` was not yet called are dropped; else all that was sent is finished first.
+    """
+
+    abandon: bool = False
 
 
 @dataclass(frozen=True, slots=True)
