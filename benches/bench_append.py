@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from batch_score._native import AppendWriter, read_journal
-from batch_score.job.run import SYNC_BYTES, SYNC_SECONDS
+from batch_score._native import AppendWriter, Ending, read_journal
+from batch_score.job.session import SYNC_BYTES, SYNC_SECONDS
 
 pytestmark = pytest.mark.timeout(600)
 NEVER = {"sync_bytes": 1 << 60, "sync_seconds": float("inf")}
@@ -29,12 +29,14 @@ def test_append(measure, folders, scale, length, sync, most):
         nonlocal folder
         folder = folders()
         folder.mkdir()
-        writer = AppendWriter.create(folder / "out", folder / "journal", run_id=bytes(16), now=time.monotonic(), **sync)
+        files = (folder / "out", folder / "failed", folder / "journal")
+        writer = AppendWriter.create(*files, run_id=bytes(16), now=time.monotonic(), **sync)
         return (writer, zip(range(count), itertools.cycle(payloads), strict=False)), {}
 
     def append(writer, work):
         for index, payload in work:
-            writer.append(index, 0, 1, 1, payload, time.monotonic())
+            ending = Ending(index=index, identity=index, attempt=0, total=1, succeeded=1, returned=1)
+            writer.append("committed", ending, payload, b"", time.monotonic())
         return writer
 
     with measure.run(append, setup=create):
@@ -52,4 +54,5 @@ def check(folder, payloads, count, length):
         assert hashlib.file_digest(file, "sha256").digest() == wanted.digest()
     journal = read_journal(folder / "journal")
     assert not journal.torn
-    assert journal.records == [("committed", index, 0, 1, 1, (index + 1) * length) for index in range(count)]
+    found = [(record.kind, record.index, record.end) for record in journal.records]
+    assert found == [("committed", index, (index + 1) * length) for index in range(count)]

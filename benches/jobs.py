@@ -22,7 +22,7 @@ def score(run_dir, entry_script, dataset, **config):
 def check_committed(result, count):
     """Asserts that the journal has each of `count` mini-batches exactly once."""
     records = read_journal(result.run_dir / "journal").records
-    assert sorted(record[1] for record in records if record[0] == "committed") == list(range(count))
+    assert sorted(record.index for record in records if record.kind == "committed") == list(range(count))
     assert result.totals.mini_batches_succeeded == count
     assert result.totals.items_failed == 0
 

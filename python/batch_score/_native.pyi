@@ -170,15 +170,98 @@ def count_by_suffix(inputs: Sequence[_StrPath], suffixes: Sequence[str]) -> tupl
         InputError, ConfigError, OSError: As for `FileList`.
     """
 
+# guard
+
+def guard(parent_pid: int) -> None:
+    """Starts a thread that ends this process when its parent has ended, and returns.
+
+    The thread needs no GIL. It writes one line to file descriptor 2 and sends SIGKILL: to the whole process group if
+    this process leads it, else to this process alone. If the parent is another process already, that is done at once.
+
+    Args:
+        parent_pid: The parent's process id, as the parent knows it.
+
+    Raises:
+        OSError: The operating system lends no handle on the parent (Linux before 5.3), or no thread.
+    """
+
 # append and journal
 
 @final
-class AppendWriter:
-    """The only writer of a run's output and of its journal; threads may share it.
+class Ending:
+    """How a mini-batch ended; cannot be changed.
 
-    An append writes the bytes of a mini-batch, then its record; what an append left survives the death of the
-    process, what a sync left survives a loss of power (docs/formats/journal.md). Times are seconds of any
-    clock of the caller's that does not go back. Every method releases the GIL.
+    Args:
+        index: The mini-batch.
+        identity: Tells the mini-batch from others that a changed input could have at its index; 32 bits of any meaning.
+        attempt: The try that ended it, 0 for the first.
+        total: Its items.
+        succeeded: How many of them succeeded, at most `total` and at most `returned`.
+        returned: Elements that `run()` returned for it, which are its rows in the output; may exceed `total`.
+
+    Raises:
+        OverflowError: A number is negative or too large: `identity` and `attempt` have 32 bits, the others 64.
+    """
+
+    def __new__(cls, *, index: int, identity: int, attempt: int, total: int, succeeded: int, returned: int) -> Self: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def identity(self) -> int: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def succeeded(self) -> int: ...
+    @property
+    def returned(self) -> int: ...
+
+@final
+class Summary:
+    """What the records of a run come to.
+
+    Attributes:
+        end: Length of the output in bytes.
+        failed_end: Length of the failed items in bytes.
+        header: Bytes of the preamble, 0 without one.
+        committed: Mini-batches that were scored in one piece.
+        short: Those among the committed with fewer items succeeded than they have.
+        bisected: Mini-batches that were scored in parts after they had failed as a whole.
+        failed: Mini-batches that failed for good.
+        items_total: Items of all these mini-batches.
+        items_succeeded: How many of them succeeded.
+        returned: Elements that `run()` returned for them.
+    """
+
+    @property
+    def end(self) -> int: ...
+    @property
+    def failed_end(self) -> int: ...
+    @property
+    def header(self) -> int: ...
+    @property
+    def committed(self) -> int: ...
+    @property
+    def short(self) -> int: ...
+    @property
+    def bisected(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+    @property
+    def items_total(self) -> int: ...
+    @property
+    def items_succeeded(self) -> int: ...
+    @property
+    def returned(self) -> int: ...
+
+@final
+class AppendWriter:
+    """The only writer of a run's output, of its failed items and of its journal; threads may share it.
+
+    An append writes the lines about failed items of a mini-batch, its rows, then its record; what an append left
+    survives the death of the process, what a sync left survives a loss of power (docs/formats/journal.md). Times are
+    seconds of any clock of the caller's that does not go back. Every method releases the GIL.
 
     Raises:
         ValueError: From every method but `close`, once the writer is closed.
@@ -189,6 +272,7 @@ class AppendWriter:
     @staticmethod
     def create(
         output: _StrPath | None,
+        failed_items: _StrPath,
         journal: _StrPath,
         *,
         run_id: bytes,
@@ -196,24 +280,26 @@ class AppendWriter:
         sync_seconds: float,
         now: float,
     ) -> AppendWriter:
-        """Creates both files, and nothing else in their folders.
+        """Creates the files, and nothing else in their folders.
 
         Args:
             output: The output file; None for a run that keeps only its summary.
+            failed_items: The file of lines about items that failed.
             journal: The journal.
             run_id: 16 bytes computed from the input and settings that tell this run from others.
-            sync_bytes: Bytes of both files after which an append syncs; 0 to sync at every append.
+            sync_bytes: Bytes of all files after which an append syncs; 0 to sync at every append.
             sync_seconds: Seconds after which an append syncs; infinity for no bound.
             now: Seconds.
 
         Raises:
-            FileExistsError: One of them is there; it is not touched.
+            FileExistsError: One of them is there; it is not touched, and none of the others is left behind.
             ValueError: A run id of another length, or negative seconds.
         """
 
     @staticmethod
     def resume(
         output: _StrPath | None,
+        failed_items: _StrPath,
         journal: _StrPath,
         *,
         run_id: bytes,
@@ -221,15 +307,18 @@ class AppendWriter:
         sync_seconds: float,
         now: float,
     ) -> AppendWriter:
-        """Goes on with an earlier run: checks both files, cuts them behind the last good mini-batch.
+        """Goes on with an earlier run: checks its files, cuts them behind the last good mini-batch.
 
-        Reads the whole output once. Arguments as for `create`.
+        Reads every file once. A run of which nothing was committed begins anew: its journal is missing or shorter
+        than a header, and the other files are missing or empty. Arguments as for `create`.
 
         Raises:
             OutputError: The journal is none, is of an unknown version, contradicts itself or belongs to another
-                run, or the output is another file; nothing was changed.
-            FileNotFoundError: One of the files is missing.
+                run; it is missing or cut off, but another file has bytes; or the first bytes of the output or of the
+                failed items are not those of the run. Nothing was changed.
+            FileNotFoundError: A file in which the run has bytes is missing.
             BlockingIOError: Another process is writing the run.
+            ValueError: As for `create`.
         """
 
     def preamble(self, payload: bytes | bytearray | memoryview, now: float) -> int:
@@ -238,45 +327,59 @@ class AppendWriter:
         A resumed run needs one if, and only if, its `end_offset` is 0.
 
         Raises:
-            ValueError: The output has bytes already, or the payload has none.
+            ValueError: The output has bytes already, the payload has none, or there is no output file.
         """
 
     def append(
         self,
-        index: int,
-        attempt: int,
-        total: int,
-        succeeded: int,
+        kind: Literal["committed", "bisected", "failed"],
+        ending: Ending,
         payload: bytes | bytearray | memoryview,
+        failed_items: bytes | bytearray | memoryview,
         now: float,
     ) -> int:
-        """Commits a mini-batch and returns the new end of the output in bytes.
+        """Ends a mini-batch and returns the new end of the output in bytes.
 
         Args:
-            index: The mini-batch.
-            attempt: 0 for the first try.
-            total: Its items.
-            succeeded: How many of them succeeded.
-            payload: Its encoded rows; `bytes` are not copied.
+            kind: `committed` when it was scored in one piece, `bisected` when it was scored in parts, `failed` when
+                it failed for good.
+            ending: How it ended; nothing succeeded or returned if it failed.
+            payload: Its encoded rows, none if it failed; `bytes` are not copied.
+            failed_items: Its lines about items that failed; `bytes` are not copied.
             now: Seconds.
 
         Raises:
-            ValueError: The mini-batch ended before, more items succeeded than there are, or there are bytes
-                but no output file.
+            ValueError: The kind is another, the mini-batch ended before, more items succeeded than it has or than
+                were returned, a failed one has rows, or there are rows but no output file.
         """
 
-    def fail(self, index: int, attempt: int, total: int, succeeded: int, now: float) -> None:
-        """Records that a mini-batch failed for good; arguments and errors as for `append`."""
-
     def committed(self, index: int) -> bool:
-        """Whether the bytes of this mini-batch are in the output."""
+        """Whether the bytes of this mini-batch are in the output: it was committed or bisected."""
 
     def failed(self, index: int) -> bool:
         """Whether this mini-batch failed for good."""
 
+    def identity(self, index: int) -> int | None:
+        """The identity of a mini-batch that had ended when the run was resumed, as recorded; None for others."""
+
+    @property
+    def summary(self) -> Summary:
+        """What all records so far come to, also after closing."""
+
     @property
     def end_offset(self) -> int:
         """Length of the output in bytes, also after closing."""
+
+    @property
+    def lost(self) -> int:
+        """Undamaged records that `resume` cut off, because bytes of theirs or of one before were missing or changed.
+
+        Their mini-batches have to be scored again. 0 for a new run.
+        """
+
+    @property
+    def torn(self) -> bool:
+        """Whether `resume` cut off a damaged end of the journal; False for a new run."""
 
     def sync(self) -> None:
         """Brings everything appended so far to the disk."""
@@ -288,20 +391,54 @@ class AppendWriter:
     def __exit__(self, *_raised: object) -> None: ...
 
 @final
+class JournalRecord:
+    """One record of a journal.
+
+    Attributes:
+        kind: What the record says.
+        index: The mini-batch; this and the following numbers are 0 in a preamble.
+        identity: As given by the writer.
+        attempt: The try that ended it, 0 for the first.
+        total: Its items.
+        succeeded: How many of them succeeded.
+        returned: Elements that `run()` returned for it.
+        end: Length of the output in bytes once this record holds.
+        failed_end: Length of the failed items in bytes once this record holds.
+    """
+
+    @property
+    def kind(self) -> Literal["preamble", "committed", "failed", "bisected"]: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def identity(self) -> int: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def succeeded(self) -> int: ...
+    @property
+    def returned(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def failed_end(self) -> int: ...
+
+@final
 class JournalContents:
     """What a journal says up to its first damaged record.
 
     Attributes:
         run_id: 16 bytes.
-        records: (kind, index, attempt, total, succeeded, end offset), where the kind is `preamble`, `committed` or
-            `failed`.
+        records: Its undamaged records, in order.
         torn: Whether the journal ends in a record that is cut off or damaged.
     """
 
     @property
     def run_id(self) -> bytes: ...
     @property
-    def records(self) -> list[tuple[str, int, int, int, int, int]]: ...
+    def records(self) -> list[JournalRecord]: ...
     @property
     def torn(self) -> bool: ...
 

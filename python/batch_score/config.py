@@ -46,6 +46,7 @@ class Option:
         choices: The only values, compared without case.
         flag: Also recognised among the entry script's `arguments`.
         cli: Offered as an option of the command line.
+        fixed: Decides mini-batches, rows or their form, so it may not change when a run is resumed.
     """
 
     help: str
@@ -55,6 +56,7 @@ class Option:
     choices: tuple[str, ...] = ()
     flag: bool = False
     cli: bool = True
+    fixed: bool = False
 
 
 def option(default: Any, text: str, **rules: Any) -> Any:
@@ -107,11 +109,14 @@ class ParallelRunConfig(_Checked):
         ConfigError: A value has the wrong type or is out of range; the message names the parameter and the range.
     """
 
-    entry_script: str | None = option(None, "the entry script or ONNX model", cli=False)
-    source_directory: str | None = option(None, "code root: working directory of the workers, first on sys.path")
+    entry_script: str | None = option(None, "the entry script or ONNX model", cli=False, fixed=True)
+    source_directory: str | None = option(
+        None, "code root: working directory of the workers, first on sys.path", fixed=True
+    )
     mini_batch_size: str | int | None = option(
         None,
         "bytes of a tabular mini-batch (1024, 100KB, 1MB, 1GB; default 1MB) or number of files (default 10)",
+        fixed=True,
     )
     error_threshold: int = option(
         -1, "failed items tolerated; the job stops above it; -1 = ignore", minimum=-1, flag=True
@@ -124,22 +129,32 @@ class ParallelRunConfig(_Checked):
         "append_row",
         "append_row: one output file; summary_only: the script stores results",
         choices=OUTPUT_ACTIONS,
+        fixed=True,
     )
     append_row_file_name: str = option(
         "parallel_run_step.txt",
         "output file: .txt, .csv, .tsv, .jsonl or .parquet decides the form",
         flag=True,
+        fixed=True,
     )
     append_row_dataframe_header: bool = option(
-        False, "one header row in a .txt output when run() returns DataFrames", flag=True
+        False, "one header row in a .txt output when run() returns DataFrames", flag=True, fixed=True
     )
-    key: str = option("auto", "key columns of the output: auto (source and row), none, or input columns a,b,c")
+    key: str = option(
+        "auto", "key columns of the output: auto (source and row), none, or input columns a,b,c", fixed=True
+    )
     node_count: int = option(1, "nodes; this version runs on one", minimum=1)
     process_count_per_node: int | None = option(
         None, "workers; by default one per usable GPU, without GPUs one per usable core", minimum=1
     )
     run_invocation_timeout: float = option(60, "seconds one run() call may take", above=0)
     run_max_try: int = option(3, "tries of a mini-batch before it is failed for good", minimum=1)
+    on_failure: str = option(
+        "bisect",
+        "a mini-batch that failed all its tries: bisect = split it until the bad items stand alone; "
+        "skip = its items are failed items",
+        choices=("bisect", "skip"),
+    )
     task_overhead_timeout: float = option(600, "seconds reading one mini-batch may take", above=0, flag=True)
     progress_update_timeout: float | None = option(
         None,
@@ -154,8 +169,8 @@ class ParallelRunConfig(_Checked):
     logging_level: str = option("INFO", "lowest level written", choices=LOGGING_LEVELS, flag=True)
     environment_variables: dict[str, str] | None = option(None, "variables for the workers, NAME=VALUE")
     engine: str = option("local", "local: worker processes; inline: this process, one worker", choices=ENGINES)
-    features: tuple[str, ...] | None = option(None, "columns of an ONNX model's single matrix input, a,b,c")
-    outputs: tuple[str, ...] | None = option(None, "outputs of an ONNX model to write, a,b,c")
+    features: tuple[str, ...] | None = option(None, "columns of an ONNX model's single matrix input, a,b,c", fixed=True)
+    outputs: tuple[str, ...] | None = option(None, "outputs of an ONNX model to write, a,b,c", fixed=True)
     device: str = option("auto", "where an ONNX model runs", choices=DEVICES)
     gpu_names: str = option("uuid", "how CUDA_VISIBLE_DEVICES names a device", choices=("uuid", "index"))
     environment: Any = option(None, "recorded; the current interpreter is used", cli=False)
@@ -372,5 +387,14 @@ def plain(config: Any) -> dict[str, Any]:
     for field_ in fields(config):
         value = getattr(config, field_.name)
         if field_.default is MISSING or value != field_.default:
-            values[field_.name] = list(value) if isinstance(value, tuple) else value
+            values[field_.name] = _as_list(value)
     return values
+
+
+def fixed_settings(config: Any) -> dict[str, Any]:
+    """The fields that may not change when a run is resumed, defaults included, as plain YAML and JSON values."""
+    return {one.name: _as_list(getattr(config, one.name)) for one in fields(config) if rules(one).fixed}
+
+
+def _as_list(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

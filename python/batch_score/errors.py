@@ -9,6 +9,7 @@
     ├── RecordError                a record or file of a mini-batch that cannot be read
     ├── ReturnTypeError            run() returned something that cannot be counted or written
     └── JobFailedError             a threshold, a breaker, a timeout, or nothing succeeded
+        └── InputChangedError      the input is not that of the run to resume
 
 The module imports nothing, so that every other one may import it. A message is one sentence that says
 what happened, where, and what to do.
@@ -53,3 +54,7 @@ class ReturnTypeError(BatchScoreError):
 
 class JobFailedError(BatchScoreError):
     """The job ended as failed: a threshold was exceeded, `init()` failed everywhere, nothing succeeded."""
+
+
+class InputChangedError(JobFailedError):
+    """The plan of a resumed run has other mini-batches than those that were scored before: it cannot go on."""

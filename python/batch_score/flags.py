@@ -21,6 +21,7 @@ OTHERS = (
 
 # Of these, the ones whose effect a job would miss: refused rather than ignored. None stands for any value.
 REFUSED = {"amlbi_async_mode": "true", "amlbi_pf_enabled": "true", "profiling_module": None, "resume_from": None}
+INSTEAD = {"resume_from": "go on with an earlier run by `batch-score resume RUN_DIR`"}
 
 
 def with_flags(config: ParallelRunConfig, arguments: Sequence[str]) -> ParallelRunConfig:
@@ -36,7 +37,8 @@ def with_flags(config: ParallelRunConfig, arguments: Sequence[str]) -> ParallelR
     for text, value in _pairs(arguments):
         name = text.removeprefix("--").replace("-", "_")
         if name in REFUSED and REFUSED[name] in (None, value.lower()):
-            raise ConfigError(f"argument {text} {value}: this version does not do that; leave it out")
+            advice = INSTEAD.get(name, "leave it out")
+            raise ConfigError(f"argument {text} {value}: this version does not do that; {advice}")
         matches = [flag for flag in FLAGS if flag == name] or [flag for flag in FLAGS if flag.startswith(name)]
         if len(matches) != 1 or any(flag.startswith(name) for flag in OTHERS):
             continue

@@ -48,6 +48,12 @@ class MiniBatch:
         return zlib.crc32("\0".join(map(str, place)).encode("utf-8", "surrogateescape"))
 
 
+def tried(index: int, attempt: int, part: tuple[int, int] | None) -> str:
+    """A try in a message, e.g. `mini-batch 12, try 1` or `mini-batch 12, items 0 to 49, try 3`."""
+    items = f", items {part[0]} to {part[1] - 1}" if part else ""
+    return f"mini-batch {index}{items}, try {attempt}"
+
+
 class Status(StrEnum):
     """How one try of a mini-batch ended (values as the ParallelRunStep reports spell them)."""
 
@@ -57,6 +63,7 @@ class Status(StrEnum):
     LOAD_EXCEPTION = "LOAD_EXCEPTION"
     LOAD_TIMEOUT = "LOAD_TIMEOUT"
     WORKER_DIED = "WORKER_DIED"
+    DESCRIBED = "DESCRIBED"  # no try: what failed for good was looked up
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +138,7 @@ class Outcome:
         fault: Why the try failed, None when it succeeded.
         bytes_read: Bytes of input.
         dropped: Lines left out because the dataset says so; `total` does not count them.
+        part: Positions of the first item that was scored and of the one behind the last, None for all.
         ticket: The lease that this outcome answers.
     """
 
@@ -146,4 +154,5 @@ class Outcome:
     fault: Fault | None = None
     bytes_read: int = 0
     dropped: int = 0
+    part: tuple[int, int] | None = None
     ticket: int = 0

@@ -1,22 +1,14 @@
-"""The append writer against real files, real full disks and real deaths."""
+"""The append writer as Python sees it, on real files."""
 
 import errno
-import os
-import resource
-import signal
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
+from tests.boundary.appending import OPTIONS, RUN, commit, contents, ending, fail, indices, row
 
-from batch_score._native import AppendWriter, read_journal
+from batch_score._native import AppendWriter, Ending, read_journal
 from batch_score.errors import OutputError
-
-RUN = b"fingerprint-0001"
-OPTIONS = {"run_id": RUN, "sync_bytes": 1 << 40, "sync_seconds": 1e9, "now": 0.0}
-HEADER, RECORD = 32, 48
 
 
 @pytest.fixture
@@ -26,44 +18,73 @@ def output(tmp_path):
 
 
 @pytest.fixture
+def failed_items(tmp_path):
+    return tmp_path / "failed_items.jsonl"
+
+
+@pytest.fixture
 def journal(tmp_path):
     return tmp_path / "journal"
 
 
 @pytest.fixture
-def writer(output, journal):
-    with AppendWriter.create(output, journal, **OPTIONS) as writer:
+def paths(output, failed_items, journal):
+    return output, failed_items, journal
+
+
+@pytest.fixture
+def writer(paths):
+    with AppendWriter.create(*paths, **OPTIONS) as writer:
         yield writer
 
 
-def run_python(program, *arguments):
-    return subprocess.Popen(
-        [sys.executable, "-c", program, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-
-
-def test_rows_and_records_stand_where_append_says(writer, output, journal):
+def test_rows_lines_and_records_stand_where_append_says(writer, output, failed_items, journal):
     assert writer.preamble(b"row,score\n", 0.0) == 10
-    assert writer.append(4, 0, 2, 2, b"0,1\n1,0\n", 1.0) == 18
-    assert writer.fail(5, 2, 3, 0, 2.0) is None
-    assert writer.append(3, 1, 2, 1, b"2,1\n", 3.0) == 22
-    assert writer.end_offset == 22
-    assert output.read_bytes() == b"row,score\n0,1\n1,0\n2,1\n"
-    contents = read_journal(journal)
-    assert contents.run_id == RUN
-    assert contents.torn is False
-    assert contents.records == [
-        ("preamble", 0, 0, 0, 0, 10),
-        ("committed", 4, 0, 2, 2, 18),
-        ("failed", 5, 2, 3, 0, 18),
-        ("committed", 3, 1, 2, 1, 22),
+    both = {"total": 2, "succeeded": 2, "returned": 2}
+    assert writer.append("committed", ending(4, identity=7, **both), b"0,1\n1,0\n", b"", 1.0) == 18
+    assert writer.append("failed", ending(5, attempt=2, total=3, succeeded=0, returned=0), b"", b"{5}\n", 2.0) == 18
+    numbers = {"identity": 2**32 - 1, "attempt": 1, "total": 2, "succeeded": 1, "returned": 1}
+    assert writer.append("bisected", ending(3, **numbers), b"2,1\n", b"{3}\n", 3.0) == 22
+    assert writer.append("committed", ending(6, total=2, succeeded=1, returned=3), b"3\n3\n3\n", b"{6}\n", 4.0) == 28
+    assert output.read_bytes() == b"row,score\n0,1\n1,0\n2,1\n3\n3\n3\n"
+    assert failed_items.read_bytes() == b"{5}\n{3}\n{6}\n"
+    found = read_journal(journal)
+    assert (found.run_id, found.torn) == (RUN, False)
+    assert [row(record) for record in found.records] == [
+        ("preamble", 0, 0, 0, 0, 0, 0, 10, 0),
+        ("committed", 4, 7, 0, 2, 2, 2, 18, 0),
+        ("failed", 5, 0, 2, 3, 0, 0, 18, 4),
+        ("bisected", 3, 2**32 - 1, 1, 2, 1, 1, 22, 8),
+        ("committed", 6, 0, 0, 2, 1, 3, 28, 12),
     ]
-    assert [(writer.committed(index), writer.failed(index)) for index in (3, 4, 5, 6)] == [
+    assert [(writer.committed(index), writer.failed(index)) for index in (3, 4, 5, 6, 7)] == [
         (True, False),
         (True, False),
         (False, True),
+        (True, False),
         (False, False),
     ]
+
+
+def test_the_summary_adds_up_also_after_closing_and_resuming(paths):
+    def check(writer):
+        summary = writer.summary
+        assert (summary.end, summary.failed_end, summary.header) == (8, 6, 2)
+        assert (summary.committed, summary.short, summary.bisected, summary.failed) == (2, 1, 1, 1)
+        assert (summary.items_total, summary.items_succeeded, summary.returned) == (14, 7, 9)
+        assert writer.end_offset == 8
+
+    with AppendWriter.create(*paths, **OPTIONS) as writer:
+        writer.preamble(b"h\n", 0.0)
+        commit(writer, 0, b"a\n", total=3, succeeded=3, returned=3)
+        commit(writer, 1, b"b\n", b"1\n", total=5, succeeded=3, returned=5)
+        writer.append("bisected", ending(2, total=2), b"c\n", b"2\n", 0.0)
+        writer.append("failed", ending(3, total=4, succeeded=0, returned=0), b"", b"3\n", 0.0)
+        check(writer)
+    check(writer)
+    with AppendWriter.resume(*paths, **OPTIONS) as writer:
+        check(writer)
+    check(writer)
 
 
 @pytest.mark.usefixtures("writer")
@@ -71,147 +92,254 @@ def test_nothing_but_the_output_is_written_into_its_folder(output):
     assert list(output.parent.iterdir()) == [output]
 
 
-def test_an_output_that_is_there_is_refused_and_kept(output, journal):
-    output.write_bytes(b"precious")
+@pytest.mark.parametrize("place", [0, 1, 2], ids=["output", "failed_items", "journal"])
+def test_a_file_that_is_there_is_refused_and_kept_and_no_other_is_left(paths, place):
+    paths[place].write_bytes(b"precious")
     with pytest.raises(FileExistsError) as caught:
-        AppendWriter.create(output, journal, **OPTIONS)
-    assert caught.value.filename == str(output)
-    assert output.read_bytes() == b"precious"
-    assert not journal.exists()
+        AppendWriter.create(*paths, **OPTIONS)
+    assert caught.value.filename == str(paths[place])
+    assert contents(paths) == [b"precious" if at == place else None for at in range(3)]
 
 
-def test_a_journal_that_is_there_is_refused_and_leaves_no_output(output, journal):
-    journal.write_bytes(b"precious")
-    with pytest.raises(FileExistsError):
-        AppendWriter.create(output, journal, **OPTIONS)
-    assert journal.read_bytes() == b"precious"
-    assert not output.exists()
-
-
-def test_a_missing_folder_is_the_built_in_error(tmp_path, journal):
+@pytest.mark.parametrize("place", [0, 1, 2], ids=["output", "failed_items", "journal"])
+def test_a_missing_folder_is_the_built_in_error_and_nothing_is_left(tmp_path, paths, place):
+    elsewhere = [tmp_path / "absent" / "file" if at == place else path for at, path in enumerate(paths)]
     with pytest.raises(FileNotFoundError) as caught:
-        AppendWriter.create(tmp_path / "absent" / "out.csv", journal, **OPTIONS)
+        AppendWriter.create(*elsewhere, **OPTIONS)
     assert caught.value.errno == errno.ENOENT
+    assert contents(paths) == [None] * 3
+    with pytest.raises(FileNotFoundError):
+        AppendWriter.resume(*elsewhere, **OPTIONS)
+    assert not any(contents(paths))
 
 
 @pytest.mark.parametrize("payload", [b"rows\n", bytearray(b"rows\n"), memoryview(b"..rows\n")[2:]])
-def test_a_payload_is_any_kind_of_bytes(writer, output, payload):
-    assert writer.append(0, 0, 1, 1, payload, 0.0) == 5
-    assert output.read_bytes() == b"rows\n"
+def test_what_is_appended_is_any_kind_of_bytes(writer, output, failed_items, payload):
+    assert commit(writer, 0, payload, payload) == 5
+    assert (output.read_bytes(), failed_items.read_bytes()) == (b"rows\n", b"rows\n")
 
 
 @pytest.mark.parametrize("payload", ["rows\n", 5, None, [1, 2]])
-def test_other_payloads_are_refused_by_name(writer, output, payload):
-    with pytest.raises(TypeError, match=f"bytes, bytearray or memoryview, not {type(payload).__name__}"):
-        writer.append(0, 0, 1, 1, payload, 0.0)
-    assert output.read_bytes() == b""
+def test_other_payloads_are_refused_by_name(writer, paths, payload):
+    before = contents(paths)
+    needed = f"bytes, bytearray or memoryview are needed, not {type(payload).__name__}"
+    with pytest.raises(TypeError, match=f"{needed}\nwhile processing 'payload'"):
+        commit(writer, 0, payload)
+    with pytest.raises(TypeError, match=f"{needed}\nwhile processing 'failed_items'"):
+        commit(writer, 0, b"", payload)
+    assert contents(paths) == before
 
 
-def test_a_mini_batch_ends_once(writer, output):
-    writer.append(0, 0, 1, 1, b"a\n", 0.0)
-    writer.fail(1, 0, 1, 0, 0.0)
-    for index in (0, 1):
+@pytest.mark.parametrize("kind", ["preamble", "Committed", ""])
+def test_other_kinds_are_refused(writer, kind):
+    with pytest.raises(ValueError, match=f'must be committed, bisected or failed, not "{kind}"'):
+        writer.append(kind, ending(0), b"", b"", 0.0)
+
+
+def test_an_ending_is_named_and_stays_as_it_is():
+    one = ending(5, identity=2**32 - 1, total=2**64 - 1)
+    assert (one.index, one.identity, one.attempt, one.total, one.succeeded, one.returned) == (
+        *(5, 2**32 - 1, 0, 2**64 - 1, 1, 1),
+    )
+    with pytest.raises(TypeError):
+        Ending(5, 0, 0, 1, 1, 1)
+    with pytest.raises(AttributeError):
+        one.index = 6
+    for wrong in ({"identity": 2**32}, {"attempt": -1}, {"total": 2**64}):
+        with pytest.raises(OverflowError):
+            ending(5, **wrong)
+
+
+def test_a_mini_batch_ends_once(writer, paths):
+    commit(writer, 0, b"a\n")
+    fail(writer, 1, b"{}\n")
+    writer.append("bisected", ending(2), b"c\n", b"{}\n", 0.0)
+    before = contents(paths)
+    for index in (0, 1, 2):
         with pytest.raises(ValueError, match=f"mini-batch {index} has ended already"):
-            writer.append(index, 1, 1, 1, b"b\n", 0.0)
+            commit(writer, index, b"b\n")
         with pytest.raises(ValueError, match=f"mini-batch {index} has ended already"):
-            writer.fail(index, 1, 1, 0, 0.0)
-    assert output.read_bytes() == b"a\n"
+            fail(writer, index)
+    assert contents(paths) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers", "payload", "reason"),
+    [
+        ("committed", {"succeeded": 2, "returned": 2}, b"", "2 of 1 items"),
+        ("bisected", {"total": 2, "succeeded": 2}, b"", "when 1 were returned"),
+        ("failed", {"succeeded": 1, "returned": 0}, b"", "when 0 were returned"),
+        ("failed", {"succeeded": 0, "returned": 1}, b"", "cannot have rows"),
+        ("failed", {"succeeded": 0, "returned": 0}, b"rows\n", "cannot have rows"),
+    ],
+)
+def test_impossible_endings_are_refused_and_add_nothing(writer, paths, kind, numbers, payload, reason):
+    before = contents(paths)
+    with pytest.raises(ValueError, match=reason):
+        writer.append(kind, ending(0, **numbers), payload, b"{}\n", 0.0)
+    assert contents(paths) == before
 
 
 def test_a_preamble_comes_first(writer):
-    writer.fail(0, 0, 1, 0, 0.0)  # adds no bytes, so the header line can still be first
+    fail(writer, 0, b"{}\n")  # adds no bytes to the output, so the header line can still be first
     writer.preamble(b"h\n", 0.0)
     with pytest.raises(ValueError, match="first bytes"):
         writer.preamble(b"h\n", 0.0)
 
 
-def test_without_an_output_only_endings_are_kept(journal):
-    with AppendWriter.create(None, journal, **OPTIONS) as writer:
-        assert writer.append(0, 0, 5, 5, b"", 0.0) == 0
+def test_without_an_output_endings_and_failed_items_are_kept(failed_items, journal):
+    with AppendWriter.create(None, failed_items, journal, **OPTIONS) as writer:
+        assert commit(writer, 0) == 0
         with pytest.raises(ValueError, match="no output file"):
-            writer.append(1, 0, 5, 5, b"rows\n", 0.0)
-    with AppendWriter.resume(None, journal, **OPTIONS) as writer:
-        assert writer.committed(0)
-        assert not writer.committed(1)
+            commit(writer, 1, b"rows\n")
+        fail(writer, 2, b"{}\n")
+    with AppendWriter.resume(None, failed_items, journal, **OPTIONS) as writer:
+        assert [writer.committed(index) for index in range(3)] == [True, False, False]
+        assert writer.failed(2)
+    assert failed_items.read_bytes() == b"{}\n"
+
+
+def test_identities_are_those_of_mini_batches_that_had_ended_when_the_run_was_resumed(paths):
+    with AppendWriter.create(*paths, **OPTIONS) as writer:
+        commit(writer, 0, identity=11)
+        commit(writer, 70, identity=0)
+        assert writer.identity(0) is None
+    with AppendWriter.resume(*paths, **OPTIONS) as writer:
+        commit(writer, 1, identity=12)
+        assert [writer.identity(index) for index in (0, 1, 2, 70)] == [11, None, None, 0]
 
 
 @pytest.mark.parametrize("run_id", [b"short", b"seventeen bytes!!", "fingerprint-0001", None])
-def test_a_run_id_is_sixteen_bytes(output, journal, run_id):
+def test_a_run_id_is_sixteen_bytes(paths, run_id):
     with pytest.raises(ValueError, match="run_id must be bytes of length 16"):
-        AppendWriter.create(output, journal, **{**OPTIONS, "run_id": run_id})
+        AppendWriter.create(*paths, **{**OPTIONS, "run_id": run_id})
 
 
 @pytest.mark.parametrize("seconds", [-1.0, float("nan")])
-def test_seconds_between_syncs_are_not_negative(output, journal, seconds):
+def test_seconds_between_syncs_are_not_negative(paths, seconds):
     with pytest.raises(ValueError, match="seconds between syncs"):
-        AppendWriter.create(output, journal, **{**OPTIONS, "sync_seconds": seconds})
-    assert not output.exists()
+        AppendWriter.create(*paths, **{**OPTIONS, "sync_seconds": seconds})
+    assert contents(paths) == [None] * 3
 
 
-def test_a_closed_writer_takes_nothing(output, journal):
-    with AppendWriter.create(output, journal, **OPTIONS) as writer:
-        writer.append(0, 0, 1, 1, b"a\n", 0.0)
+def test_a_closed_writer_takes_nothing(paths):
+    with AppendWriter.create(*paths, **OPTIONS) as writer:
+        commit(writer, 0, b"a\n")
     writer.close()
-    assert writer.end_offset == 2
-    for call in (writer.sync, lambda: writer.append(1, 0, 1, 1, b"b\n", 0.0), lambda: writer.committed(0)):
+    assert (writer.end_offset, writer.summary.committed, writer.lost, writer.torn) == (2, 1, 0, False)
+    for call in (
+        writer.sync,
+        lambda: commit(writer, 1, b"b\n"),
+        lambda: writer.committed(0),
+        lambda: writer.failed(0),
+        lambda: writer.identity(0),
+    ):
         with pytest.raises(ValueError, match="closed"):
             call()
 
 
-def test_an_error_inside_the_block_still_closes(output, journal):
+def test_an_error_inside_the_block_still_closes(paths, journal):
     def fail_halfway():
-        with AppendWriter.create(output, journal, **OPTIONS) as writer:
-            writer.append(0, 0, 1, 1, b"a\n", 0.0)
+        with AppendWriter.create(*paths, **OPTIONS) as writer:
+            commit(writer, 0, b"a\n")
             raise KeyError(writer)
 
     with pytest.raises(KeyError) as caught:
         fail_halfway()
     with pytest.raises(ValueError, match="closed"):
         caught.value.args[0].sync()
-    assert read_journal(journal).records == [("committed", 0, 0, 1, 1, 2)]
+    assert indices(journal) == [0]
 
 
-def test_syncing_at_every_append_changes_no_byte(output, journal):
+def test_syncing_at_every_append_changes_no_byte(paths, output, failed_items):
     options = {**OPTIONS, "sync_bytes": 0}
-    with AppendWriter.create(output, journal, **options) as writer:
+    with AppendWriter.create(*paths, **options) as writer:
         for index in range(5):
-            writer.append(index, 0, 1, 1, b"%d\n" % index, 0.0)
+            commit(writer, index, b"%d\n" % index, b"{}\n" * (index % 2))
             writer.sync()
     assert output.read_bytes() == b"0\n1\n2\n3\n4\n"
+    assert failed_items.read_bytes() == b"{}\n{}\n"
 
 
-def test_resume_refuses_what_does_not_belong_to_the_run(output, journal):
-    with AppendWriter.create(output, journal, **OPTIONS) as writer:
-        writer.append(0, 0, 1, 1, b"ours\n", 0.0)
+def test_resume_refuses_what_does_not_belong_to_the_run(paths):
+    with AppendWriter.create(*paths, **OPTIONS) as writer:
+        commit(writer, 0, b"ours\n", b"{}\n")
     with pytest.raises(OutputError, match="another run"):
-        AppendWriter.resume(output, journal, **{**OPTIONS, "run_id": bytes(16)})
-    output.write_bytes(b"somebody else's\n")
-    with pytest.raises(OutputError, match="not those that the journal recorded"):
-        AppendWriter.resume(output, journal, **OPTIONS)
-    assert output.read_bytes() == b"somebody else's\n"
+        AppendWriter.resume(*paths, **{**OPTIONS, "run_id": bytes(16)})
+    for path in paths[:2]:
+        ours = path.read_bytes()
+        path.write_bytes(b"somebody else's\n")
+        before = contents(paths)
+        with pytest.raises(OutputError, match="not those that the journal recorded"):
+            AppendWriter.resume(*paths, **OPTIONS)
+        assert contents(paths) == before
+        path.write_bytes(ours)
+    AppendWriter.resume(*paths, **OPTIONS).close()
 
 
-def test_a_run_that_is_being_written_cannot_be_resumed(writer, output, journal):
+def test_a_run_that_is_being_written_cannot_be_resumed(writer, paths):
     with pytest.raises(BlockingIOError, match="another process is writing this run"):
-        AppendWriter.resume(output, journal, **OPTIONS)
+        AppendWriter.resume(*paths, **OPTIONS)
     writer.close()
-    AppendWriter.resume(output, journal, **OPTIONS).close()
+    AppendWriter.resume(*paths, **OPTIONS).close()
 
 
-def test_a_later_format_version_is_refused_with_both_versions(output, journal):
-    AppendWriter.create(output, journal, **OPTIONS).close()
+@pytest.mark.parametrize("version", [1, 3])
+def test_other_format_versions_are_refused_with_both_versions(paths, journal, version):
+    AppendWriter.create(*paths, **OPTIONS).close()
     content = bytearray(journal.read_bytes())
-    content[8] = 2
+    content[8] = version
     journal.write_bytes(content)
-    for call in (lambda: read_journal(journal), lambda: AppendWriter.resume(output, journal, **OPTIONS)):
-        with pytest.raises(OutputError, match="version 2 is unknown, this build reads version 1"):
+    for call in (lambda: read_journal(journal), lambda: AppendWriter.resume(*paths, **OPTIONS)):
+        with pytest.raises(OutputError, match=f"version {version} is unknown, this build reads version 2"):
             call()
 
 
-def test_threads_may_share_a_writer(writer, output, journal):
+@pytest.mark.parametrize("left", [(None, None, None), (b"", b"", b""), (b"", None, b"\x89BSJ"), (None, b"", b"")])
+def test_resume_begins_anew_when_nothing_was_ever_committed(paths, left):
+    for path, content in zip(paths, left, strict=True):
+        if content is not None:
+            path.write_bytes(content)
+    with AppendWriter.resume(*paths, **OPTIONS) as writer:
+        assert (writer.end_offset, writer.lost, writer.torn) == (0, 0, False)
+        commit(writer, 0, b"row\n", b"{}\n")
+    with AppendWriter.resume(*paths, **OPTIONS) as writer:
+        assert writer.committed(0)
+    assert contents(paths)[:2] == [b"row\n", b"{}\n"]
+
+
+@pytest.mark.parametrize(("journal_left", "state"), [(None, "gone"), (b"", "damaged"), (b"\x89BSJ", "damaged")])
+@pytest.mark.parametrize("place", [0, 1], ids=["output", "failed_items"])
+def test_without_a_journal_bytes_are_not_touched(paths, journal, journal_left, state, place):
+    paths[place].write_bytes(b"rows of hours\n")
+    if journal_left is not None:
+        journal.write_bytes(journal_left)
+    before = contents(paths)
+    with pytest.raises(
+        OutputError, match=f"the journal is {state}, .* the 14 bytes of {paths[place]} .* not"
+    ) as caught:
+        AppendWriter.resume(*paths, **OPTIONS)
+    assert str(caught.value).startswith(str(journal))
+    assert contents(paths) == before
+
+
+def test_a_file_that_is_gone_is_missed_only_if_the_run_has_bytes_in_it(paths, output, failed_items):
+    with AppendWriter.create(*paths, **OPTIONS) as writer:
+        commit(writer, 0, b"row\n")
+    failed_items.unlink()
+    AppendWriter.resume(*paths, **OPTIONS).close()
+    assert failed_items.read_bytes() == b""
+    output.unlink()
+    before = contents(paths)
+    with pytest.raises(FileNotFoundError, match=output.name):
+        AppendWriter.resume(*paths, **OPTIONS)
+    assert contents(paths) == before
+
+
+def test_threads_may_share_a_writer(writer, output, failed_items, journal):
     def append_every_fourth(first):
         for index in range(first, 400, 4):
-            writer.append(index, 0, 1, 1, b"%03d\n" % index, 0.0)
+            commit(writer, index, b"%03d\n" % index, b"%03d\n" % index)
 
     threads = [threading.Thread(target=append_every_fourth, args=(first,)) for first in range(4)]
     for thread in threads:
@@ -220,7 +348,8 @@ def test_threads_may_share_a_writer(writer, output, journal):
         thread.join()
     rows = output.read_bytes().split()
     assert sorted(rows) == [b"%03d" % index for index in range(400)]
-    assert [record[1] for record in read_journal(journal).records] == [int(row) for row in rows]
+    assert failed_items.read_bytes().split() == rows
+    assert indices(journal) == [int(row) for row in rows]
 
 
 def test_appending_lets_other_threads_run(tmp_path):
@@ -232,11 +361,11 @@ def test_appending_lets_other_threads_run(tmp_path):
         windows = []
 
         def append(number):
-            paths = [tmp_path / f"{attempt}-{number}.{suffix}" for suffix in ("out", "journal")]
+            paths = [tmp_path / f"{attempt}-{number}.{suffix}" for suffix in ("out", "failed", "journal")]
             writer = AppendWriter.create(*paths, **OPTIONS)
             barrier.wait()
             begin = time.perf_counter()
-            writer.append(0, 0, 1, 1, payload, 0.0)
+            commit(writer, 0, payload)
             windows.append((begin, time.perf_counter()))
 
         threads = [threading.Thread(target=append, args=(number,)) for number in range(2)]
@@ -248,100 +377,3 @@ def test_appending_lets_other_threads_run(tmp_path):
         return begin_a < end_b and begin_b < end_a
 
     assert any(overlap(attempt) for attempt in range(5))  # a busy machine may run them one by one
-
-
-FULL_DISK = """
-import errno, os, resource, signal, sys
-from batch_score._native import AppendWriter, read_journal
-
-output, journal, limit, size = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write over the limit fails instead of killing
-_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-writer = AppendWriter.create(output, journal, run_id=bytes(16), sync_bytes=1 << 40, sync_seconds=1e9, now=0.0)
-resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-index = 0
-try:
-    while True:
-        writer.append(index, 0, 1, 1, b"x" * size, 0.0)
-        index += 1
-except OSError as error:
-    assert error.errno == errno.EFBIG, error
-    assert error.filename in (output, journal), error
-assert writer.end_offset == index * size == os.path.getsize(output), (index, os.path.getsize(output))
-assert not writer.committed(index)
-assert os.path.getsize(journal) == 32 + 48 * index
-resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-assert writer.append(index, 1, 1, 1, b"y" * size, 0.0) == (index + 1) * size
-writer.close()
-print(index)
-"""
-
-
-@pytest.mark.parametrize(
-    ("limit", "size", "fitting"),
-    [
-        pytest.param(1_000, 300, 3, id="the rows do not fit"),
-        pytest.param(HEADER + 3 * RECORD + 20, 1, 3, id="the record does not fit"),
-    ],
-)
-def test_a_full_disk_leaves_whole_mini_batches_and_a_usable_writer(output, journal, limit, size, fitting):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if soft != hard:
-        pytest.skip("file sizes are limited here")
-    process = run_python(FULL_DISK, output, journal, limit, size)
-    printed, errors = process.communicate(timeout=60)
-    assert (process.returncode, printed.split()) == (0, [b"%d" % fitting]), errors.decode()
-    assert output.read_bytes() == b"x" * size * fitting + b"y" * size
-    assert [record[1] for record in read_journal(journal).records] == list(range(fitting + 1))
-
-
-LOOP = """
-import os, sys
-from batch_score._native import AppendWriter
-
-writer = AppendWriter.create(*sys.argv[1:3], run_id=bytes(16), sync_bytes=100_000, sync_seconds=1.0, now=0.0)
-writer.preamble(b"row\\n", 0.0)
-for index in range(10_000_000):
-    if index % 7 == 3:
-        writer.fail(index, 2, 1, 0, 0.0)
-    else:
-        writer.append(index, 0, 1, 1, b"%d\\n" % index * (index % 1_000), 0.0)
-    os.write(1, index.to_bytes(8, "little"))
-"""
-
-
-def rows_until(count):
-    return b"row\n" + b"".join(b"%d\n" % index * (index % 1_000) for index in range(count) if index % 7 != 3)
-
-
-@pytest.mark.parametrize("acknowledged", [1, 500, 2_000])
-def test_a_killed_process_loses_nothing_it_had_appended(output, journal, acknowledged):
-    process = run_python(LOOP, output, journal)
-    acknowledgements = process.stdout.read(8 * acknowledged)
-    os.kill(process.pid, signal.SIGKILL)
-    acknowledgements += process.stdout.read()
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL, errors.decode()
-    appended = int.from_bytes(acknowledgements[-8:], "little") + 1
-    with AppendWriter.resume(output, journal, **{**OPTIONS, "run_id": bytes(16)}) as writer:
-        count = len(read_journal(journal).records) - 1
-        assert appended <= count <= appended + 1  # the last one may have died before it was acknowledged
-        assert all(writer.committed(index) != writer.failed(index) for index in range(count))
-        assert not writer.committed(count)
-        assert output.read_bytes() == rows_until(count)
-        assert writer.append(count, 0, 1, 1, b"and on\n", 0.0) == writer.end_offset
-    assert output.read_bytes() == rows_until(count) + b"and on\n"
-
-
-def test_a_death_between_rows_and_record_takes_the_rows_back(output, journal):
-    with AppendWriter.create(output, journal, **OPTIONS) as writer:
-        writer.append(0, 0, 1, 1, b"whole\n", 0.0)
-    with output.open("ab") as file:
-        file.write(b"rows without a rec")
-    with journal.open("ab") as file:
-        file.write(b"\2\0\0\0\0")
-    assert read_journal(journal).torn is True
-    with AppendWriter.resume(output, journal, **OPTIONS) as writer:
-        assert (writer.end_offset, writer.committed(0)) == (6, True)
-    assert output.read_bytes() == b"whole\n"
-    assert read_journal(journal).torn is False

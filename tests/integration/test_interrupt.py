@@ -29,7 +29,7 @@ def committed(folder):
     journal = folder / "r" / "journal"
     if not journal.exists():
         return []
-    return [record for record in _native.read_journal(journal).records if record[0] == "committed"]
+    return [record for record in _native.read_journal(journal).records if record.kind == "committed"]
 
 
 @pytest.mark.parametrize("engine", ["local", "inline"])
@@ -48,8 +48,8 @@ def test_an_interrupted_job_leaves_whole_mini_batches_and_no_process(how, engine
     assert batch_score.alive() == []
     records = committed(tmp_path)
     frame = pd.read_csv(done.output)
-    assert done.output.stat().st_size == records[-1][5]
-    assert len(frame) == sum(record[3] for record in records) == done.json["items"]["succeeded"]
+    assert done.output.stat().st_size == records[-1].end
+    assert len(frame) == sum(record.total for record in records) == done.json["items"]["succeeded"]
     assert len(set(frame["id"])) == len(frame)
     assert len(records) == done.json["mini_batches"]["succeeded"] < done.json["mini_batches"]["total"]
     run = json.loads((tmp_path / "r" / "run.json").read_text())

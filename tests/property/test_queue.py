@@ -1,56 +1,68 @@
-"""The queue against a naive twin, in any order of planning, leasing, scoring, failing and dying."""
+"""The queue, in any order of planning, leasing, scoring, failing and dying: every item is settled exactly once."""
 
+import math
 from itertools import groupby
 from operator import itemgetter
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from batch_score.job.queue import MiniBatchQueue
-from batch_score.minibatch import MiniBatch
+from batch_score.job.queue import PATIENCE, MiniBatchQueue
+from batch_score.job.split import MOST_WORKERS_LOST, Failure
+from batch_score.minibatch import FailedItem, Fault, MiniBatch
 
 MAX_TRY = 3
 WORKERS = st.integers(0, 3)
+FAULT = Fault("ValueError", "no")
+SIZES = st.integers(1, 9)
+FAILURES = st.builds(Failure, st.just(FAULT), reading=st.booleans(), memory=st.booleans(), worker_lost=st.booleans())
 
 
-def batch(index, affinity=""):
-    return MiniBatch(index, "f", index, 1, index, 1, affinity=affinity)
+def batch(index, rows=1, affinity="", *, whole=False):
+    return MiniBatch(index, "f", index, 1, index, rows, affinity=affinity, whole=whole)
+
+
+def items_of(settled):
+    """Positions that were scored, and positions that are bad, of one mini-batch."""
+    scored = [p for one in settled.scored for p in range(one.piece.start, one.piece.stop)]
+    bad = [p for one in settled.bad for p in range(one.piece.start, one.piece.stop)]
+    return scored, bad
 
 
 class Queue(RuleBasedStateMachine):
-    """The twin keeps, per mini-batch, its state and its tries, and per stream who reads it."""
+    """The twin keeps which items are leased to whom, and what was said of each mini-batch at its end."""
 
     def __init__(self):
         super().__init__()
         self.queue = MiniBatchQueue(MAX_TRY)
-        self.streams = {}  # index -> affinity
-        self.tries = {}  # index -> failed tries
-        self.waiting = set()
-        self.leases = {}  # index -> (worker, attempt)
-        self.settled = {}  # index -> how often
+        self.batches = {}  # index -> mini-batch
+        self.leases = {}  # ticket -> (worker, task)
+        self.scored = set()  # (index, position) of every item that was scored while its lease stood
+        self.settled = {}  # index -> how it ended
         self.readers = {}  # stream -> worker that got its last task
         self.exhausted = set()  # streams that were once handed out whole: their reader may have let them go
         self.complete = False
 
     @precondition(lambda self: not self.complete)
-    @rule(stream=st.sampled_from(["", "", "s", "t", "u"]), count=st.integers(1, 4))
-    def plan(self, stream, count):
+    @rule(
+        stream=st.sampled_from(["", "", "s", "t"]), sizes=st.lists(SIZES, min_size=1, max_size=3), whole=st.booleans()
+    )
+    def plan(self, stream, sizes, whole):
         """A stream is planned in one piece, as a file is."""
-        first = len(self.tries)
+        first = len(self.batches)
         name = f"{stream}{first}" if stream else ""
-        self.queue.add([batch(first + k, name) for k in range(count)])
-        for index in range(first, first + count):
-            self.streams[index], self.tries[index] = name, 0
-            self.waiting.add(index)
+        added = [batch(first + k, rows, name, whole=whole) for k, rows in enumerate(sizes)]
+        self.queue.add(added)
+        self.batches.update((one.index, one) for one in added)
 
-    @precondition(lambda self: not self.complete and self.streams and self.streams[max(self.streams)])
-    @rule()
-    def plan_more_of_the_last_stream(self):
-        index = len(self.tries)
-        self.streams[index], self.tries[index] = self.streams[index - 1], 0
-        self.queue.add([batch(index, self.streams[index])])
-        self.waiting.add(index)
+    @precondition(lambda self: not self.complete)
+    @rule(rows=SIZES)
+    def plan_what_was_settled_before(self, rows):
+        index = len(self.batches)
+        self.batches[index] = batch(index, rows)
+        self.queue.pass_over(self.batches[index])
+        self.settled[index] = None
 
     @rule()
     def end_the_plan(self):
@@ -60,92 +72,221 @@ class Queue(RuleBasedStateMachine):
     def lease(self, worker):
         task = self.queue.lease(worker)
         if task is None:
-            assert not any(self.free_for(index, worker) for index in self.waiting)
             return
-        index = task.minibatch.index
-        assert index in self.waiting
-        assert task.attempt == self.tries[index]
-        self.waiting.remove(index)
-        stream = self.streams[index]
-        if stream:
-            assert index == min(other for other in self.waiting | {index} if self.streams[other] == stream)
-            assert self.readers.get(stream) in (None, worker) or stream in self.exhausted
-            self.readers[stream] = worker
-            if not any(self.streams[other] == stream for other in self.waiting):
-                self.exhausted.add(stream)
-        self.leases[index] = (worker, task.attempt)
+        assert task.ticket not in self.leases
+        assert task.minibatch.index not in self.settled
+        for _, other in self.leases.values():
+            if other.minibatch.index == task.minibatch.index and not task.describe:
+                assert other.span[1] <= task.span[0] or task.span[1] <= other.span[0], "an item is leased twice"
+        whole = task.minibatch.whole or self.queue.most_items is None
+        assert task.describe or whole or task.items <= self.queue.most_items or task.attempt, "too many for the memory"
+        assert task.part is None or not task.minibatch.whole
+        self.leases[task.ticket] = (worker, task)
 
-    def free_for(self, index, worker):
-        """A single mini-batch is for everyone, one of a stream for its reader, or for everyone if it has none."""
-        stream = self.streams[index]
-        return not stream or self.readers.get(stream, worker) == worker
+    def draw_lease(self, data):
+        ticket = data.draw(st.sampled_from(sorted(self.leases)))
+        return ticket, *self.leases.pop(ticket)
 
     @precondition(lambda self: self.leases)
     @rule(data=st.data())
     def score(self, data):
-        index = data.draw(st.sampled_from(sorted(self.leases)))
-        worker, attempt = self.leases.pop(index)
-        assert self.queue.settle(index, attempt, worker)
-        self.settled[index] = self.settled.get(index, 0) + 1
+        ticket, worker, task = self.draw_lease(data)
+        assert self.queue.task(ticket, worker) == task
+        assert self.queue.task(ticket, worker + 1) is None, "only whoever has the lease may answer it"
+        if task.describe:
+            self.end(self.queue.described(ticket, [FailedItem("f", 0, FAULT)]))
+        else:
+            span = range(*task.span)
+            self.scored.update((task.minibatch.index, position) for position in span)
+            self.end(self.queue.scored(ticket, list(span)))
+        assert self.queue.task(ticket, worker) is None, "a lease is answered once"
 
     @precondition(lambda self: self.leases)
-    @rule(data=st.data())
-    def fail(self, data):
-        index = data.draw(st.sampled_from(sorted(self.leases)))
-        self.count_a_failure(index)
+    @rule(data=st.data(), failure=FAILURES)
+    def fail(self, data, failure):
+        ticket, _, _ = self.draw_lease(data)
+        self.end(self.queue.fail(ticket, failure))
 
-    def count_a_failure(self, index):
-        _, attempt = self.leases.pop(index)
-        given_up = self.queue.fail(index)
-        self.tries[index] += 1
-        if self.tries[index] == MAX_TRY:
-            assert given_up.minibatch.index == index
-            assert given_up.attempt == attempt
-            self.settled[index] = self.settled.get(index, 0) + 1
-        else:
-            assert given_up is None
-            self.waiting.add(index)
-
-    @rule(worker=WORKERS, blame=st.booleans())
-    def die(self, worker, blame):
-        """A worker dies: the mini-batch it was at has failed, the others come back uncounted."""
-        held = sorted(index for index, (holder, _) in self.leases.items() if holder == worker)
-        assert sorted(task.minibatch.index for task in self.queue.holds(worker)) == held
-        if held and blame:
-            self.count_a_failure(held[0])
+    @rule(worker=WORKERS, failure=st.none() | FAILURES)
+    def die(self, worker, failure):
+        """A worker dies: the task it was at has failed, the others come back uncounted."""
+        held = [ticket for ticket, (holder, _) in self.leases.items() if holder == worker]
+        assert [task.ticket for task in self.queue.holds(worker)] == held
+        if held and failure:
+            del self.leases[held[0]]
+            self.end(self.queue.fail(held[0], failure))
             held = held[1:]
-        assert sorted(task.minibatch.index for task in self.queue.release(worker)) == held
-        for index in held:
-            del self.leases[index]
-            self.waiting.add(index)
-        self.readers = {stream: reader for stream, reader in self.readers.items() if reader != worker}
+        assert [task.ticket for task in self.queue.release(worker)] == held
+        for ticket in held:
+            del self.leases[ticket]
 
-    @rule(index=st.integers(0, 30), attempt=st.integers(0, 3), worker=WORKERS)
-    def hear_what_has_no_lease(self, index, attempt, worker):
-        if self.leases.get(index) != (worker, attempt):
-            assert not self.queue.settle(index, attempt, worker)
+    @rule()
+    def give_up_what_is_held(self):
+        for settled in self.queue.give_up():
+            self.end(settled)
+
+    def end(self, settled):
+        """What a mini-batch came to covers its items exactly."""
+        if settled is None:
+            return
+        minibatch = settled.task.minibatch
+        assert minibatch.index not in self.settled, "settled twice"
+        assert settled.task.part is None
+        scored, bad = items_of(settled)
+        assert sorted(scored + bad) == list(range(minibatch.rows))
+        assert [p for one in settled.scored for p in one.result] == scored == sorted(scored)
+        assert all((minibatch.index, position) in self.scored for position in scored)
+        assert settled.failed >= bool(bad)
+        self.settled[minibatch.index] = settled
 
     @invariant()
     def counts_agree(self):
-        assert self.queue.planned == self.queue.items == len(self.tries)
-        assert self.queue.pending == len(self.waiting)
+        assert self.queue.planned == len(self.batches)
+        assert self.queue.items == sum(one.rows for one in self.batches.values())
         assert self.queue.settled == len(self.settled)
-        assert all(times == 1 for times in self.settled.values())
-        assert self.queue.finished == (self.complete and len(self.settled) == len(self.tries))
+        assert self.queue.finished == (self.complete and len(self.settled) == len(self.batches))
+        assert (self.queue.held > 0) == (self.queue.held_items > 0)
 
     def teardown(self):
         """However it went: workers that keep asking and scoring bring it to the end."""
-        self.queue.plan_complete = True
+        self.queue.plan_complete = self.complete = True
         for worker in range(4):
             self.queue.release(worker)
         while not self.queue.finished:
-            tasks = [(worker, self.queue.lease(worker)) for worker in (5, 6)]
-            assert any(task for _, task in tasks), "nobody gets work, yet the queue is not finished"
-            for worker, task in tasks:
-                assert task is None or self.queue.settle(task.minibatch.index, task.attempt, worker)
+            tasks = [self.queue.lease(worker) for worker in (5, 6)]
+            if not any(tasks):
+                assert self.queue.hopeless, "nobody gets work, yet the queue is not finished"
+                for settled in self.queue.give_up():
+                    self.end(settled)
+            for task in filter(None, tasks):
+                span = range(*task.span)
+                self.scored.update((task.minibatch.index, position) for position in span)
+                describe = task.describe
+                answer = self.queue.described(task.ticket, []) if describe else self.queue.scored(task.ticket, [*span])
+                self.end(answer)
+        self.counts_agree()
 
 
 TestQueue = Queue.TestCase
+
+
+class Script:
+    """Workers that fail whenever a poisoned item is among those they get; the calls of run() are counted."""
+
+    def __init__(self, queue, poisoned, *, memory=None):
+        self.queue, self.poisoned, self.memory = queue, poisoned, memory
+        self.calls, self.sizes, self.settled = 0, [], {}
+
+    def drive(self):
+        turn = 0
+        while not self.queue.finished:
+            turn += 1
+            task = self.queue.lease(turn % 3)
+            answers = [self.answer(task)] if task else self.queue.give_up()
+            for settled in filter(None, answers):
+                assert settled.task.minibatch.index not in self.settled
+                self.settled[settled.task.minibatch.index] = settled
+        return self
+
+    def answer(self, task):
+        if task.describe:
+            return self.queue.described(task.ticket, [])
+        self.calls += 1
+        self.sizes.append(task.items)
+        if self.memory is not None and task.items > self.memory:
+            return self.queue.fail(task.ticket, Failure(FAULT, memory=True))
+        if any((task.minibatch.index, position) in self.poisoned for position in range(*task.span)):
+            return self.queue.fail(task.ticket, Failure(FAULT))
+        return self.queue.scored(task.ticket, None)
+
+
+def filled(sizes, max_try=MAX_TRY, **options):
+    queue = MiniBatchQueue(max_try, **options)
+    queue.add([batch(index, rows) for index, rows in enumerate(sizes)])
+    queue.plan_complete = True
+    return queue
+
+
+@given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6), data=st.data(), max_try=st.integers(1, 3))
+def test_exactly_the_poisoned_items_are_bad(sizes, data, max_try):
+    places = [(index, position) for index, rows in enumerate(sizes) for position in range(rows)]
+    poisoned = set(data.draw(st.lists(st.sampled_from(places), unique=True)))
+    assume(any(not poisoned & {(index, p) for p in range(rows)} for index, rows in enumerate(sizes)))
+    script = Script(filled(sizes, max_try), poisoned).drive()
+    bad = {(index, p) for index, settled in script.settled.items() for p in items_of(settled)[1]}
+    assert bad == poisoned
+    assert {index for index, settled in script.settled.items() if settled.failed} == {index for index, _ in poisoned}
+
+
+@given(rows=st.integers(1, 5000), data=st.data(), max_try=st.integers(1, 4))
+def test_one_bad_item_costs_at_most_twice_the_logarithm_in_calls(rows, data, max_try):
+    poison = data.draw(st.integers(0, rows - 1))
+    script = Script(filled([rows], max_try), {(0, poison)}).drive()
+    assert items_of(script.settled[0])[1] == [poison]
+    assert script.calls - max_try <= 2 * math.log2(rows)
+
+
+@given(sizes=st.lists(st.integers(1, 3000), min_size=1, max_size=5), max_try=st.integers(1, 3))
+def test_a_script_that_always_fails_is_not_tried_item_by_item(sizes, max_try):
+    poisoned = {(index, position) for index, rows in enumerate(sizes) for position in range(rows)}
+    script = Script(filled(sizes, max_try), poisoned).drive()
+    assert len(script.settled) == len(sizes)
+    assert all(not settled.scored for settled in script.settled.values())
+    assert script.calls <= max_try * len(sizes) + PATIENCE
+
+
+@given(sizes=st.lists(st.integers(1, 300), min_size=2, max_size=8), memory=st.integers(1, 300))
+def test_the_size_that_fits_into_memory_is_remembered(sizes, memory):
+    script = Script(filled(sizes), set(), memory=memory).drive()
+    assert all(not settled.failed and not settled.bad for settled in script.settled.values())
+    too_large = [size for size in script.sizes if size > memory]
+    first = next((place for place, rows in enumerate(sizes) if rows > memory), None)
+    if first is None:
+        assert not too_large
+        return
+    assert len(too_large) <= math.ceil(math.log2(max(sizes))) + 1
+    assert script.queue.most_items <= memory
+
+
+@given(rows=st.integers(2, 2000), data=st.data())
+def test_one_item_that_no_memory_holds_does_not_make_the_others_small(rows, data):
+    queue = filled([rows, 1])
+    poison = data.draw(st.integers(0, rows - 1))
+    script = Script(queue, set())
+    while not queue.finished:
+        task = queue.lease(0)
+        if task.minibatch.index == 0 and not task.describe and task.span[0] <= poison < task.span[1]:
+            script.calls += 1
+            settled = queue.fail(task.ticket, Failure(FAULT, memory=True))
+            if settled:
+                script.settled[0] = settled
+        elif settled := script.answer(task):
+            script.settled[settled.task.minibatch.index] = settled
+    assert items_of(script.settled[0])[1] == [poison]
+    assert script.calls <= 6 * math.log2(rows) + 6
+
+
+@given(rows=st.integers(2, 400), data=st.data())
+def test_without_bisecting_a_mini_batch_fails_as_a_whole(rows, data):
+    poison = data.draw(st.integers(0, rows - 1))
+    script = Script(filled([rows, 1], bisect=False), {(0, poison)}).drive()
+    assert items_of(script.settled[0]) == ([], list(range(rows)))
+    assert script.calls == MAX_TRY + 1
+
+
+@given(rows=st.integers(2, 3000))
+def test_items_that_hang_or_kill_cost_a_bounded_number_of_workers(rows):
+    queue = filled([rows, 1], max_try=2)
+    script = Script(queue, set())
+    lost = 0
+    while not queue.finished:
+        task = queue.lease(0)
+        if task.minibatch.index == 0 and not task.describe:
+            lost += 1
+            queue.fail(task.ticket, Failure(FAULT, worker_lost=True))
+        else:
+            script.answer(task)
+    assert lost <= MOST_WORKERS_LOST + math.log2(rows) + 1
 
 
 @given(
@@ -159,7 +300,7 @@ def test_each_stream_has_one_reader_who_reads_it_in_order(streams, workers, ahea
     queue = MiniBatchQueue(MAX_TRY)
     index = 0
     for number, (stream, count) in enumerate(streams):
-        queue.add([batch(index + k, f"s{number}" if stream else "") for k in range(count)])
+        queue.add([batch(index + k, affinity=f"s{number}" if stream else "") for k in range(count)])
         index += count
     queue.plan_complete = True
     read, turn = {}, 0
@@ -172,7 +313,7 @@ def test_each_stream_has_one_reader_who_reads_it_in_order(streams, workers, ahea
                 queue.release(worker)
                 numbers[place] = max(numbers) + 1
             elif held := queue.holds(worker):
-                assert queue.settle(held[0].minibatch.index, held[0].attempt, worker)
+                assert queue.scored(held[0].ticket, None)
             turn += 1
     for stream, tasks in read.items():
         if not stream:

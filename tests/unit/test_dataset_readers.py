@@ -187,7 +187,7 @@ def test_a_compressed_file_that_is_cut_short(file):
 def test_a_file_that_changed_after_planning(file):
     dataset = DELIMITED(file("a\n11\n22\n"))
     [minibatch] = next(iter(plan([dataset], None)))
-    file("a\n1\n2\n22\n")
+    file("a\n1\n2\n3\n")
     with pytest.raises(RecordError, match="3 records at byte 2 where the plan counted 2; the file changed"):
         dataset.reader("/").read(minibatch)
 

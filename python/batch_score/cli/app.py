@@ -8,7 +8,7 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,9 @@ from batch_score import __version__
 from batch_score.cli.options import options_of, settings
 from batch_score.config import ParallelRunConfig, ReaderOptions
 from batch_score.errors import BatchScoreError, ScorerError
+
+if TYPE_CHECKING:
+    from batch_score.job.request import RunResult
 
 INPUT_TYPES = click.Choice(["tabular", "file"])
 FOLDER = click.Path(path_type=Path)
@@ -90,7 +93,11 @@ def run(script: list[str], /, as_json: bool, **given: Any) -> int:  # noqa: FBT0
     """
     from batch_score.cli.score import score  # noqa: PLC0415 - --help needs none of it
 
-    result = score(given, script)
+    return _told(score(given, script), as_json=as_json)
+
+
+def _told(result: RunResult, *, as_json: bool) -> int:
+    """Prints how a run ended; gives the exit code."""
     if as_json:
         print(json.dumps(result.as_json(), ensure_ascii=False))
     else:
@@ -99,6 +106,28 @@ def run(script: list[str], /, as_json: bool, **given: Any) -> int:  # noqa: FBT0
         where = f"; log {result.ending.log}" if result.ending.log else ""
         print(f"batch-score: {result.status}: {result.ending.cause}{where}", file=sys.stderr)
     return result.exit_code
+
+
+@commands.command()
+@click.argument("run_dir", type=FOLDER)
+@click.option("--force", is_flag=True, help="go on also when the input, the scorer or fixed settings have changed")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object on stdout at the end")
+@click.option("--quiet", is_flag=True, help="no progress on stderr")
+@options_of(ParallelRunConfig, resumed=True)
+@click.pass_obj
+def resume(script: list[str], /, run_dir: Path, *, as_json: bool, force: bool, quiet: bool, **given: Any) -> int:
+    """Go on with the unfinished run in RUN_DIR.
+
+    What has ended stays as it is. The options below may be other ones than before; what is not given is as recorded.
+    """
+    from batch_score.cli.resume import resume_run  # noqa: PLC0415 - --help needs none of it
+
+    result = resume_run(run_dir, given, script, force=force, quiet=quiet)
+    if result.reused and not as_json:
+        print(f"{result.run_dir} is complete already, nothing was done")
+    elif result.ended_before and not as_json:
+        print(f"resumed after {result.ended_before:,} mini-batches that had ended before")
+    return _told(result, as_json=as_json)
 
 
 @commands.command()

@@ -20,27 +20,31 @@ DEFAULT_FILE_NAME = "predictions.csv"
 TYPES: dict[type, click.ParamType[Any]] = {int: click.INT, float: click.FLOAT}
 
 
-def options_of(*classes: type) -> Callable[[Command], Command]:
+def options_of(*classes: type, resumed: bool = False) -> Callable[[Command], Command]:
     """A decorator that adds an option for each field of `classes`.
 
     A value that is not given on the command line is None there, so that a configuration file can give it.
+
+    Args:
+        classes: Configuration classes.
+        resumed: Only what may change when a run is resumed; what is not given is as recorded.
     """
 
     def decorate(command: Command) -> Command:
         for cls in reversed(classes):
             accepted = kinds(cls)
             for field in reversed(fields(cls)):
-                if rules(field).cli:
-                    command = _option(field, accepted[field.name])(command)
+                if rules(field).cli and not (resumed and rules(field).fixed):
+                    text = rules(field).help + ("" if resumed else _default(field))
+                    command = _option(field, accepted[field.name], text)(command)
         return command
 
     return decorate
 
 
-def _option(field: Field[Any], accepted: tuple[type, ...]) -> Callable[[Command], Command]:
+def _option(field: Field[Any], accepted: tuple[type, ...], text: str) -> Callable[[Command], Command]:
     rule = rules(field)
     name = field.name.replace("_", "-")
-    text = rule.help + _default(field)
     if bool in accepted:
         return click.option(f"--{name}/--no-{name}", field.name, default=None, help=text)
     if dict in accepted:
@@ -66,8 +70,13 @@ def settings(given: Mapping[str, Any], config: Path | None) -> tuple[ParallelRun
     values: dict[str, Any] = {"append_row_file_name": DEFAULT_FILE_NAME}
     if config is not None:
         values |= read_yaml(config, ParallelRunConfig, ReaderOptions)
-    values |= {name: value for name, value in given.items() if value not in (None, ())}
+    values |= told(given)
     return ParallelRunConfig(**_of(ParallelRunConfig, values)), ReaderOptions(**_of(ReaderOptions, values))
+
+
+def told(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that the command line has given."""
+    return {name: value for name, value in given.items() if value not in (None, ())}
 
 
 def _of(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from batch_score import _native
 from batch_score.dataset.files import FileDataset
+from batch_score.dataset.origin import Origin
 from batch_score.dataset.source import COMPRESSED
 from batch_score.dataset.tabular import TabularDataset, listed
 from batch_score.errors import InputError
@@ -49,7 +51,8 @@ def dataset_of(
     if not matching and input_type is None:
         return FileDataset.from_files(list(inputs))
     paths = listed(list(inputs))
-    return TabularDataset.detect(paths, options, _kind(paths))
+    found = TabularDataset.detect(paths, options, _kind(paths))
+    return replace(found, origin=Origin(_kind(paths), tuple(inputs), options))  # a resumed run lists them again
 
 
 def _kind(paths: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batch_score.dataset.base import TableBatch
+from batch_score.dataset.description import rows_at, shortened
 from batch_score.dataset.fit import set_apart, set_unfit_apart, with_path
 from batch_score.dataset.schema import check_declared, declared_field, narrowed, nullable
 from batch_score.errors import InputError, RecordError
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from batch_score.minibatch import MiniBatch
 
 READ_ROWS = 1 << 16
+# What pyarrow raises for a file that is damaged or not the planned one; which of them depends on the bytes it meets.
+UNREADABLE = (pa.ArrowException, OSError, ValueError, LookupError)
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,16 @@ def row_ranges(groups: Sequence[RowGroup], max_bytes: int) -> Iterator[RowRange]
         yield RowRange(first, row - first, size, first_group)
 
 
+def range_size(groups: Sequence[RowGroup], first_row: int, rows: int) -> int:
+    """The bytes of a range as `row_ranges` counts them."""
+    size = start = 0
+    for group in groups:
+        inside = min(first_row + rows, start + group.rows) - max(first_row, start)
+        size += -(-inside * group.size // group.rows) if inside > 0 else 0
+        start += group.rows
+    return size
+
+
 @dataclass(frozen=True)
 class ParquetFormat:
     """Parquet files with one schema.
@@ -90,13 +104,13 @@ class ParquetFormat:
             ConfigError: `set_column_types` names an unknown column or type.
         """
         found = footer(paths[0])
-        first = found.schema.to_arrow_schema().remove_metadata()
+        first = _schema(paths[0], found)
         nulls = _with_nulls(found, set(first.names))
         rows = found.num_rows
         _refuse_repeated(paths[0], first.names)
         for path in paths[1:]:
             found = footer(path)
-            schema = found.schema.to_arrow_schema().remove_metadata()
+            schema = _schema(path, found)
             if schema != first:
                 raise InputError(f"{path}: {_difference(first, schema)} as in {paths[0]}; score such files apart")
             nulls |= _with_nulls(found, set(first.names) - nulls)
@@ -129,7 +143,7 @@ def _with_nulls(found: pq.FileMetaData, names: set[str]) -> set[str]:
     plain = ("BOOLEAN", "INT32", "INT64")
     places = {found.schema.column(place).path: place for place in range(len(found.schema))}
     wanted = [name for name in names if name in places and found.schema.column(places[name]).physical_type in plain]
-    groups = [found.row_group(number) for number in range(found.num_row_groups)]
+    groups = _groups(found)
     return {name for name in wanted if any(_null_count(group.column(places[name])) for group in groups)}
 
 
@@ -142,15 +156,26 @@ def footer(path: str) -> pq.FileMetaData:
     """The footer of a Parquet file; InputError when it has none."""
     try:
         return pq.read_metadata(path)
-    except pa.ArrowInvalid as error:
+    except (FileNotFoundError, PermissionError):
+        raise
+    except UNREADABLE as error:
         raise InputError(f"{path}: not a Parquet file: {error}") from error
+
+
+def _schema(path: str, found: pq.FileMetaData) -> pa.Schema:
+    try:
+        return found.schema.to_arrow_schema().remove_metadata()
+    except UNREADABLE as error:
+        raise InputError(f"{path}: the schema of the Parquet file cannot be read: {error}") from error
 
 
 def row_groups(path: str) -> list[RowGroup]:
     """The row groups of a file, in order."""
-    found = footer(path)
-    groups = [found.row_group(number) for number in range(found.num_row_groups)]
-    return [RowGroup(group.num_rows, group.total_byte_size, _start(group)) for group in groups]
+    return [RowGroup(group.num_rows, group.total_byte_size, _start(group)) for group in _groups(footer(path))]
+
+
+def _groups(found: pq.FileMetaData) -> list[pq.RowGroupMetaData]:
+    return [found.row_group(number) for number in range(found.num_row_groups)]
 
 
 def _start(group: pq.RowGroupMetaData) -> int:
@@ -193,6 +218,24 @@ def _cast(column: pa.ChunkedArray[Any], kind: Any) -> tuple[Any, dict[int, str]]
     return pa.chunked_array(chunks, kind), bad
 
 
+@dataclass(frozen=True, slots=True)
+class ParquetRecords:
+    """Rows as the file has them, before anything was made to fit.
+
+    Attributes:
+        table: All rows of the mini-batch, and of its columns those that are read.
+    """
+
+    table: pa.Table
+
+    def texts(self, positions: Sequence[int]) -> list[str | None]:
+        """The rows at `positions`, each as one JSON object."""
+        places = sorted(set(positions))
+        rows = rows_at(self.table, places)
+        found = {place: shortened(json.dumps(row, ensure_ascii=False)) for place, row in zip(places, rows, strict=True)}
+        return [found[place] for place in positions]
+
+
 class ParquetReader:
     """Reads row ranges. A file stays open, so that ranges asked for in order are decoded once.
 
@@ -210,22 +253,43 @@ class ParquetReader:
         return ParquetReader, (self._format, str(self._base))
 
     def read(self, minibatch: MiniBatch) -> TableBatch:
-        """The mini-batch's rows; RecordError when the file is not the planned one any more."""
-        cursor = self._cursor
+        """The mini-batch's rows.
+
+        Raises:
+            RecordError: The file is damaged or not the planned one any more.
+            OSError: The file is gone or may not be read.
+        """
+        try:
+            found = self._rows(minibatch)
+            table, bad = fitted(found, nullable(self._format.schema))
+        except (FileNotFoundError, PermissionError):
+            raise
+        except UNREADABLE as error:
+            raise RecordError(
+                f"{minibatch.source}: the rows from row {minibatch.first_row} cannot be read as planned: {error}; "
+                "check the file and set_column_types"
+            ) from error
+        batch = TableBatch(
+            table=table,
+            ordinals=np.arange(minibatch.first_row, minibatch.first_row + minibatch.rows, dtype=np.int64),
+            bytes_read=minibatch.length,
+            first_row=minibatch.first_row,
+            records=ParquetRecords(found),
+        )
+        batch = set_unfit_apart(minibatch, set_apart(minibatch, batch, bad), self._format.schema)
+        return with_path(minibatch, batch) if self._format.include_path else batch
+
+    def _rows(self, minibatch: MiniBatch) -> pa.Table:
+        """The rows as they stand in the file."""
+        # Kept only if all goes well: where it stands after a failure is unknown, and another try begins anew.
+        cursor, self._cursor = self._cursor, None
         # A gap would be decoded row by row; a new cursor starts at the row group it needs.
         if cursor is None or cursor.source != minibatch.source or cursor.row != minibatch.first_row:
-            cursor = self._cursor = _Cursor(minibatch, self._base, self._format.schema.names)
+            cursor = _Cursor(minibatch, self._base, self._format.schema.names)
         table = cursor.take(minibatch.first_row, minibatch.rows)
-        if table.num_rows != minibatch.rows:
-            raise RecordError(
-                f"{minibatch.source}: {table.num_rows} rows from row {minibatch.first_row} where the footer counted "
-                f"{minibatch.rows}; the file changed while it was scored"
-            )
-        table, bad = fitted(table, nullable(self._format.schema))
-        ordinals = np.arange(minibatch.first_row, minibatch.first_row + minibatch.rows, dtype=np.int64)
-        read = TableBatch(table=table, ordinals=ordinals, bytes_read=minibatch.length)
-        batch = set_unfit_apart(minibatch, set_apart(minibatch, read, bad), self._format.schema)
-        return with_path(minibatch, batch) if self._format.include_path else batch
+        _check_rows(minibatch, table.num_rows)
+        self._cursor = cursor
+        return table
 
 
 class _Cursor:
@@ -233,13 +297,19 @@ class _Cursor:
 
     def __init__(self, minibatch: MiniBatch, base: Path, columns: Sequence[str]) -> None:
         file = pq.ParquetFile(base / minibatch.source)
+        # Not their columns: for some damaged footers, pyarrow ends the process when it is asked for one.
+        groups = [RowGroup(group.num_rows, group.total_byte_size, 0) for group in _groups(file.metadata)]
+        _check_rows(minibatch, sum(group.rows for group in groups) - minibatch.first_row)
         group, self.row = 0, 0
-        while group < file.num_row_groups:
-            rows = file.metadata.row_group(group).num_rows
-            if self.row + rows > minibatch.first_row:
-                break
-            self.row += rows
+        while self.row + groups[group].rows <= minibatch.first_row:
+            self.row += groups[group].rows
             group += 1
+        size = range_size(groups, minibatch.first_row, minibatch.rows)
+        if size != minibatch.length:
+            raise RecordError(
+                f"{minibatch.source}: {size} bytes of rows from row {minibatch.first_row} where the footer counted "
+                f"{minibatch.length}; the file changed while it was scored"
+            )
         self.source = minibatch.source
         self._schema = pa.schema([file.schema_arrow.field(name) for name in columns])
         # One group after the other: a batch over several would decode groups that other workers read.
@@ -264,6 +334,15 @@ class _Cursor:
         taken = table.slice(first_row - self.row, rows)
         self.row = first_row + rows
         return taken
+
+
+def _check_rows(minibatch: MiniBatch, found: int) -> None:
+    """Refuses a file that has only `found` of the planned rows."""
+    if found < minibatch.rows:
+        raise RecordError(
+            f"{minibatch.source}: {max(0, found)} rows from row {minibatch.first_row} where the footer counted "
+            f"{minibatch.rows}; the file changed while it was scored"
+        )
 
 
 def _refuse_repeated(path: str, names: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -15,6 +15,7 @@ from batch_score.dataset.base import PLAN_CHUNK
 from batch_score.dataset.delimited import DelimitedFormat
 from batch_score.dataset.files import as_inputs
 from batch_score.dataset.jsonl import JsonLinesFormat
+from batch_score.dataset.origin import Origin
 from batch_score.dataset.parquet import ParquetFormat, ParquetReader, row_groups, row_ranges
 from batch_score.dataset.schema import PATH_COLUMN
 from batch_score.dataset.text import TextReader
@@ -36,10 +37,12 @@ class TabularDataset:
     Attributes:
         paths: The files, in the order they are planned.
         format: How they are read, with the column types settled for all mini-batches.
+        origin: How the dataset was asked for; None for one that was put together by hand, which cannot be reopened.
     """
 
     paths: tuple[str, ...]
     format: Format
+    origin: Origin | None = field(default=None, compare=False)
     kind: ClassVar[str] = "tabular"
 
     @classmethod
@@ -50,17 +53,22 @@ class TabularDataset:
             InputError: A file is missing, unreadable or empty, or has another header than the first.
             ConfigError: An option is unknown or out of range.
         """
-        return cls.detect(listed(path), ReaderOptions(**options), "delimited")
+        return cls.opened(Origin("delimited", as_inputs(path), ReaderOptions(**options)))
 
     @classmethod
     def from_json_lines_files(cls, path: str | Path | Sequence[str | Path], **options: Any) -> Self:
         """JSON Lines files, folders or globs of them; raises as `from_delimited_files`."""
-        return cls.detect(listed(path), ReaderOptions(**options), "jsonl")
+        return cls.opened(Origin("jsonl", as_inputs(path), ReaderOptions(**options)))
 
     @classmethod
     def from_parquet_files(cls, path: str | Path | Sequence[str | Path], **options: Any) -> Self:
         """Parquet files, folders or globs of them; raises as `from_delimited_files`."""
-        return cls.detect(listed(path), ReaderOptions(**options), "parquet")
+        return cls.opened(Origin("parquet", as_inputs(path), ReaderOptions(**options)))
+
+    @classmethod
+    def opened(cls, origin: Origin) -> Self:
+        """The dataset that was asked for as `origin`, listed and settled anew; raises as `from_delimited_files`."""
+        return replace(cls.detect(listed(origin.inputs), origin.options, origin.kind), origin=origin)
 
     @classmethod
     def detect(cls, paths: Sequence[str], options: ReaderOptions, kind: str) -> Self:
@@ -71,7 +79,7 @@ class TabularDataset:
             "parquet": ParquetFormat,
         }
         try:
-            found = cls(tuple(paths), formats[kind].detect(paths, options))
+            found = cls(tuple(paths), formats[kind].detect(paths, options), Origin(kind, tuple(paths), options))
         except (OSError, RecordError) as error:
             raise InputError(f"{error}; give files that can be read") from error
         if not found.format.schema.names:

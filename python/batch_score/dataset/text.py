@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,15 +12,20 @@ import pyarrow as pa
 
 from batch_score import _native
 from batch_score.dataset.base import TableBatch
+from batch_score.dataset.description import decoded
 from batch_score.dataset.fit import set_unfit_apart, with_path
 from batch_score.dataset.salvage import salvage
 from batch_score.dataset.schema import nullable
+from batch_score.dataset.source import CODECS
 from batch_score.errors import RecordError
 from batch_score.minibatch import FailedItem, Fault
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from batch_score.minibatch import MiniBatch
 
+LINE_ENDS = (b"\n", b"\r")
 # Arrow's row number counts within the piece that it was given, which here is one record.
 MESSAGE = re.compile(r"(?:In CSV column #(\d+): )?(CSV parse error: )?(?:Row #\d+: )?(.*?)(?: in row \d+)?", re.DOTALL)
 
@@ -60,6 +66,27 @@ class TextFormat(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class TextRecords:
+    """The bytes that a batch was read from, cut into records only when somebody asks for one.
+
+    Attributes:
+        data: The mini-batch's bytes, as they were parsed.
+        text_format: What a record is, and in which encoding.
+    """
+
+    data: bytes
+    text_format: TextFormat
+
+    def texts(self, positions: Sequence[int]) -> list[str | None]:
+        """The records at `positions` without their line ends."""
+        spans = self.text_format.split(self.data)
+        codec = CODECS[self.text_format.encoding]
+        # In a file that changed without being noticed there may be fewer of them.
+        found = (self.data[slice(*spans[place])] if place < len(spans) else None for place in positions)
+        return [None if record is None else decoded(record, codec) for record in found]
+
+
 class TextReader:
     """Reads byte ranges of text files in one format.
 
@@ -81,29 +108,46 @@ class TextReader:
 
     def read(self, minibatch: MiniBatch) -> TableBatch:
         """The mini-batch's rows; those that do not fit the settled types are failed items, not an error."""
-        data = self._bytes(minibatch)
+        data = self._bytes(minibatch, minibatch.offset, minibatch.length)
+        self._check_end(minibatch, data)
         try:
             table = self._format.parse(data)
         except pa.ArrowInvalid:
             table = None
         if table is not None and table.num_rows == minibatch.rows:
-            batch = TableBatch(table=table, ordinals=_ordinals(minibatch), bytes_read=len(data))
+            batch = TableBatch(table=table, ordinals=_ordinals(minibatch))
         else:
             batch = self._salvaged(minibatch, data)
+        records = TextRecords(data, self._format)
+        batch = replace(batch, bytes_read=len(data), first_row=minibatch.first_row, records=records)
         batch = set_unfit_apart(minibatch, batch, self._format.schema)
         return with_path(minibatch, batch) if self._format.include_path else batch
 
-    def _bytes(self, minibatch: MiniBatch) -> bytes:
+    def _bytes(self, minibatch: MiniBatch, offset: int, length: int) -> bytes:
         path = self._base / minibatch.source
         if not minibatch.affinity:
-            return _native.read_range(path, minibatch.offset, minibatch.length)
-        if self._stream is None or self._stream[0] != minibatch.source or self._stream[1].position > minibatch.offset:
+            return _native.read_range(path, offset, length)
+        if self._stream is None or self._stream[0] != minibatch.source or self._stream[1].position > offset:
             self._stream = (minibatch.source, _native.TextStream(path, encoding=self._format.encoding))
         try:
-            return self._stream[1].read_range(minibatch.offset, minibatch.length)
+            return self._stream[1].read_range(offset, length)
         except Exception:
             self._stream = None  # where it stands after a failure is unknown: another try begins anew
             raise
+
+    def _check_end(self, minibatch: MiniBatch, data: bytes) -> None:
+        """Refuses a range that does not end as planned, with a line or the file: most changes before it show so."""
+        end = minibatch.offset + minibatch.length
+        if data.endswith(LINE_ENDS):
+            return
+        try:
+            self._bytes(minibatch, end, 1)
+        except RecordError:  # there is nothing more
+            return
+        raise RecordError(
+            f"{minibatch.source}: no record ends at byte {end}, where one did in the plan; the file changed while it "
+            "was scored"
+        )
 
     def _salvaged(self, minibatch: MiniBatch, data: bytes) -> TableBatch:
         records = [data[start:end] for start, end in self._format.split(data)]
@@ -119,7 +163,7 @@ class TextReader:
         bad = [(position, message) for position, message in found.bad if not self._format.drops(records[position])]
         failed = tuple(self._failed(minibatch, position, message) for position, message in bad)
         dropped = len(found.bad) - len(bad)
-        return TableBatch(table=table, ordinals=ordinals, failed_items=failed, dropped=dropped, bytes_read=len(data))
+        return TableBatch(table=table, ordinals=ordinals, failed_items=failed, dropped=dropped)
 
     def _failed(self, minibatch: MiniBatch, position: int, message: str) -> FailedItem:
         match = MESSAGE.fullmatch(message)

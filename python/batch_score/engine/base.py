@@ -50,8 +50,8 @@ class Engine(Protocol):
         """Hands a worker a task; a worker that has just died is reported by `poll`, not here."""
         ...
 
-    def stop(self, worker: int) -> None:
-        """Lets a worker finish what it was sent and leave."""
+    def stop(self, worker: int, *, abandon: bool = False) -> None:
+        """Lets a worker finish what it was sent and leave; with `abandon` only what `run()` has begun on."""
         ...
 
     def kill(self, worker: int) -> None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from batch_score.engine.base import Ended, Event, Said
 from batch_score.errors import ScorerError
+from batch_score.minibatch import tried
 from batch_score.worker.messages import Done, InitFailed, Launch, Ready, Task
 from batch_score.worker.pulse import IDLE, Beat
 from batch_score.worker.scorer import load_scorer
@@ -77,8 +78,10 @@ class InlineEngine:
         """Queues a task."""
         self._tasks.append(task)
 
-    def stop(self, worker: int) -> None:
-        """Shuts the scorer down after the queued tasks."""
+    def stop(self, worker: int, *, abandon: bool = False) -> None:
+        """Shuts the scorer down after the queued tasks; with `abandon` these are dropped."""
+        if abandon:
+            self._tasks.clear()
         if self._ready is not None:
             while self._tasks:
                 self._events.append(self._step(self._ready))
@@ -107,7 +110,7 @@ class InlineEngine:
         stages, files = ready.stages, ready.files
         outcome, payload = stages.encode(stages.run(stages.load(self._tasks.popleft()), 0.0))
         if outcome.fault is not None:
-            files.error(outcome.fault, f"mini-batch {outcome.index}, try {outcome.attempt}")
+            files.error(outcome.fault, tried(outcome.index, outcome.attempt, outcome.part))
         files.mini_batch(outcome)
         return Said(ready.number, Done(outcome, len(payload)), payload)
 

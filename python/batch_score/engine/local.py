@@ -19,7 +19,7 @@ from batch_score.logs.tree import LogTree
 from batch_score.worker.messages import Done, Launch, Stop, Task
 from batch_score.worker.pulse import LOAD, RUN, Beat, Pulse
 
-START = "from batch_score.worker.process import main; main()"
+START = "from batch_score.worker.start import main; main()"
 
 
 @dataclass
@@ -56,9 +56,9 @@ class LocalEngine:
         """Hands a worker a task."""
         self._say(worker, task)
 
-    def stop(self, worker: int) -> None:
-        """Lets a worker finish what it was sent and leave."""
-        self._say(worker, Stop())
+    def stop(self, worker: int, *, abandon: bool = False) -> None:
+        """Lets a worker finish what it was sent and leave; with `abandon` only what `run()` has begun on."""
+        self._say(worker, Stop(abandon))
 
     def _say(self, worker: int, message: object) -> None:
         try:
@@ -136,7 +136,7 @@ def _spawn(launch: Launch, connection: int, page: int) -> subprocess.Popen[bytes
     tree = LogTree(launch.spec.run_dir / "logs", launch.spec.node)
     with tree.worker_stdout(launch.name).open("ab") as out, tree.worker_stderr(launch.name).open("ab") as err:
         return subprocess.Popen(
-            [sys.executable, "-P", "-c", START, str(connection), str(page)],
+            [sys.executable, "-P", "-c", START, str(connection), str(page), str(os.getpid())],
             env=launch.environment,
             stdin=subprocess.DEVNULL,
             stdout=out,

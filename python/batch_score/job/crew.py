@@ -30,7 +30,7 @@ class Member:
         ready: `init()` has returned.
         stopping: It was told to leave.
         killed: Why the coordinator killed it, None otherwise.
-        killed_at: The mini-batch it was killed for.
+        killed_at: The ticket of the task it was killed for.
         held: Tasks it was sent and has not answered.
     """
 
@@ -55,18 +55,18 @@ def credit(pending: int, workers: int) -> int:
 
 def overdue(load: Beat, run: Beat, now: float, *, load_limit: float, run_limit: float) -> Status | None:
     """Which time limit a worker has exceeded, given what its stages are doing."""
-    if run.index not in (IDLE, INIT) and run.busy_for(now) > run_limit:
+    if run.ticket not in (IDLE, INIT) and run.busy_for(now) > run_limit:
         return Status.RUN_TIMEOUT
-    if load.index != IDLE and load.busy_for(now) > load_limit:
+    if load.ticket != IDLE and load.busy_for(now) > load_limit:
         return Status.LOAD_TIMEOUT
     return None
 
 
 def at(load: Beat, run: Beat) -> str:
     """What a worker is at, in words for a message."""
-    if run.index != IDLE:
-        return "inside init()" if run.index == INIT else "inside run()"
-    return "reading" if load.index != IDLE else "starting or waiting"
+    if run.ticket != IDLE:
+        return "inside init()" if run.ticket == INIT else "inside run()"
+    return "reading" if load.ticket != IDLE else "starting or waiting"
 
 
 @dataclass
@@ -100,18 +100,23 @@ class Crew:
         self.members[member.number] = member
         self.engine.start(Launch(member.number, self.environments[slot], self.spec, self.devices[slot]))
 
-    def kill(self, member: Member, status: Status, index: int) -> None:
-        """Ends a worker that exceeded a time limit at mini-batch `index`."""
-        member.killed, member.killed_at = status, index
+    def kill(self, member: Member, status: Status, ticket: int) -> None:
+        """Ends a worker that exceeded a time limit at the task with that ticket."""
+        member.killed, member.killed_at = status, ticket
         self.engine.kill(member.number)
 
-    def stop_all(self) -> None:
-        """Lets every worker leave in order; one that is still inside `init()` is not waited for."""
+    def stop_all(self, *, abandon: bool = False) -> None:
+        """Lets every worker leave in order; one that is still inside `init()` is not waited for.
+
+        Args:
+            abandon: Tasks that have not reached `run()` are dropped.
+        """
         for member in list(self.members.values()):
-            if not member.stopping:
-                member.stopping = True
-                end = self.engine.stop if member.ready else self.engine.kill
-                end(member.number)
+            if not member.stopping and member.ready:
+                self.engine.stop(member.number, abandon=abandon)
+            elif not member.stopping:
+                self.engine.kill(member.number)
+            member.stopping = True
 
     def states(self) -> str:
         """What the workers are at, e.g. `2 workers inside run(), 1 reading`."""
@@ -123,6 +128,6 @@ class Crew:
     def longest_init(self, now: float) -> float:
         """Seconds that all workers have been inside `init()`, 0 if one of them is not."""
         beats = [self.engine.beats(number)[1] for number in self.members]
-        if not beats or any(beat.index != INIT for beat in beats):
+        if not beats or any(beat.ticket != INIT for beat in beats):
             return 0.0
         return min(beat.busy_for(now) for beat in beats)

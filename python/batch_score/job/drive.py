@@ -6,15 +6,17 @@ import logging
 import signal
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from batch_score.engine.base import Ended, Said
 from batch_score.errors import JobFailedError
 from batch_score.job.crew import credit, overdue
+from batch_score.job.death import ended_by, is_memory_fault
 from batch_score.job.ledger import lost
+from batch_score.job.split import Failure
 from batch_score.job.totals import exceeded
-from batch_score.minibatch import Fault, Status, Timings
+from batch_score.minibatch import Fault, Status, Timings, tried
 from batch_score.worker.messages import Done, InitFailed, Ready
 from batch_score.worker.pulse import IDLE
 
@@ -25,9 +27,12 @@ if TYPE_CHECKING:
     from batch_score.engine.base import Event
     from batch_score.job.breaker import InitBreaker
     from batch_score.job.crew import Crew, Member
+    from batch_score.job.death import OomCounter
+    from batch_score.job.interrupt import Interruption
     from batch_score.job.ledger import Ledger
     from batch_score.job.plan import Planner
-    from batch_score.job.queue import MiniBatchQueue
+    from batch_score.job.queue import MiniBatchQueue, Settled
+    from batch_score.job.totals import Totals
     from batch_score.logs.report import JobLog
     from batch_score.worker.messages import Task
 
@@ -40,61 +45,84 @@ LOW_WATER = 1024
 WATCH_S = 0.05
 # The breakers are about init() failing everywhere; this is for a place where it fails while others work.
 SLOT_TRIES = 3
+# How long an interrupted job waits for the calls of run() that are under way. A scheduler kills after 30 s or so.
+GRACE_S = 10.0
 
 
-class Driver:
-    """Drives a job to its end.
+@dataclass(frozen=True)
+class Parts:
+    """What the loop ties together.
 
-    Args:
+    Attributes:
         crew: The workers.
         queue: The mini-batches.
         ledger: Where settled ones go.
         planner: Where they come from.
         config: Limits and thresholds.
         breaker: Decides about failing `init()`.
+        oom: Tells whether the system ran out of memory.
         log: The coordinator's part of the log tree.
+        interruption: Whether the user asked the job to stop.
         tick: Called at each turn of the loop, to show progress.
+        note: Shows a line to the user.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts that the loop ties together
-        self,
-        crew: Crew,
-        queue: MiniBatchQueue,
-        ledger: Ledger,
-        planner: Planner,
-        config: ParallelRunConfig,
-        *,
-        breaker: InitBreaker,
-        log: JobLog,
-        tick: Callable[[], None],
-    ) -> None:
-        self._crew = crew
-        self._queue = queue
-        self._ledger = ledger
-        self._planner = planner
-        self._config = config
-        self._breaker = breaker
-        self._log = log
-        self._tick = tick
+    crew: Crew
+    queue: MiniBatchQueue
+    ledger: Ledger
+    planner: Planner
+    config: ParallelRunConfig
+    breaker: InitBreaker
+    oom: OomCounter
+    log: JobLog
+    interruption: Interruption
+    tick: Callable[[], None]
+    note: Callable[[str], None]
+
+
+class Driver:
+    """Drives a job to its end."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._crew, self._queue, self._ledger = parts.crew, parts.queue, parts.ledger
+        self._config, self._log, self._breaker = parts.config, parts.log, parts.breaker
         self._started = self._progressed = time.monotonic()
         self._watched = 0.0
         self._init_failures: Counter[int] = Counter()
+        self._most_items: int | None = None
 
     def drive(self) -> None:
         """Runs the job.
 
         Raises:
             JobFailedError: A threshold, a breaker or a time limit of the job.
+            Interrupted: The user asked it to stop; what was in flight has been finished or abandoned.
         """
         self._crew.start_all()
-        while not self._queue.finished:
+        interruption = self._parts.interruption
+        while not self._queue.finished and not interruption.received:
             self._feed()
             self._assign()
             self._turn(STARVED_S if self._starved else POLL_S)
+            self._end_hopeless()
+        if interruption.received:
+            self._wind_down()
         self._crew.stop_all()
         deadline = time.monotonic() + self._config.run_invocation_timeout
         while self._crew.members and time.monotonic() < deadline:
             self._turn(POLL_S)
+
+    def _wind_down(self) -> None:
+        """Lets each worker finish the `run()` it is in, for a while, and keeps what comes of it."""
+        text = f"interrupted: finishing what is in flight, at most {GRACE_S:g} s; once more stops at once"
+        logger.warning("%s", text)
+        self._parts.note(text)
+        self._crew.stop_all(abandon=True)
+        deadline = time.monotonic() + GRACE_S
+        while self._crew.members and time.monotonic() < deadline:
+            self._turn(POLL_S)
+        self._parts.interruption.check()
 
     @property
     def _starved(self) -> bool:
@@ -105,20 +133,25 @@ class Driver:
         for event in self._crew.engine.poll(timeout):
             self._handle(event)
         self._watch()
-        self._tick()
+        self._parts.tick()
 
     def _feed(self) -> None:
         """Takes planned mini-batches until the queue is full enough or the planner has no more ready."""
         while self._starved:
-            chunk = self._planner.take()
+            chunk = self._parts.planner.take()
             if chunk is None:
                 self._queue.plan_complete = True
                 logger.info("the plan is complete: mini-batches %d, items %d", self._queue.planned, self._queue.items)
+                self._ledger.check_all_passed()
                 self._check_thresholds()
                 return
             if not chunk:
                 return
-            self._queue.add(chunk)
+            for minibatch in chunk:
+                if self._ledger.ended(minibatch):
+                    self._queue.pass_over(minibatch)
+                else:
+                    self._queue.add([minibatch])
 
     def _assign(self) -> None:
         """Sends tasks to workers, to each in turn, so that the first ones are not given to one worker."""
@@ -166,51 +199,77 @@ class Driver:
     def _done(self, member: Member, message: Done, payload: bytes) -> None:
         outcome = message.outcome
         self._progressed = time.monotonic()
-        task = next((task for task in self._queue.holds(member.number) if task.minibatch.index == outcome.index), None)
-        if task is None or task.attempt != outcome.attempt:
+        task = self._queue.task(outcome.ticket, member.number)
+        if task is None:
             return  # its lease was taken back: another try decides
+        if task.describe:
+            self._settle(self._queue.described(outcome.ticket, outcome.failed_items))
+            return
         fault = outcome.fault or self._ledger.column_fault(outcome, payload)
-        if fault is not None:
-            if outcome.fault is None:
-                where = f"run() of mini-batch {outcome.index}, try {outcome.attempt}"
-                self._log.worker_error(fault, where, process=member.name)
-            failed = replace(outcome, status=Status.RUN_EXCEPTION, succeeded=0) if outcome.fault is None else outcome
-            self._ledger.report_try(task, replace(failed, fault=fault), member.name)
-            self._failed(task, fault)
-        elif self._queue.settle(outcome.index, outcome.attempt, member.number):
+        if fault is None:
             self._ledger.report_try(task, outcome, member.name)
-            self._ledger.commit(task, outcome, payload)
-            self._check_thresholds()
+            self._settle(self._queue.scored(outcome.ticket, (outcome, payload)))
+            return
+        if outcome.fault is None:
+            self._log.worker_error(fault, f"run() of {words(task)}", process=member.name)
+            outcome = replace(outcome, status=Status.RUN_EXCEPTION, succeeded=0, fault=fault)
+        self._ledger.report_try(task, outcome, member.name)
+        reading = outcome.status == Status.LOAD_EXCEPTION
+        self._failed(task, self._failure(fault, member, reading=reading, memory=is_memory_fault(fault)))
 
-    def _failed(self, task: Task, fault: Fault) -> None:
-        """A try failed: once more, or for good."""
-        if self._queue.fail(task.minibatch.index) is not None:
-            logger.warning(
-                "mini-batch %d failed after %d tries: %s: %s",
-                task.minibatch.index,
-                task.attempt + 1,
-                fault.error,
-                fault.message,
-            )
-            self._ledger.give_up(task, fault)
+    def _failure(self, fault: Fault, member: Member, **facts: bool) -> Failure:
+        return Failure(fault, log=self._log.traceback_file(member.name), **facts)
+
+    def _failed(self, task: Task, failure: Failure) -> None:
+        """A try failed: what becomes of it is the queue's decision."""
+        logger.debug("%s failed: %s: %s", words(task), failure.fault.error, failure.fault.message)
+        self._settle(self._queue.fail(task.ticket, failure))
+        held = self._ledger.totals.plus(mini_batches_failed=self._queue.held, items_failed=self._queue.held_items)
+        if self._queue.held and self._exceeded(held):
+            self._settle(*self._queue.give_up())
+
+    def _settle(self, *settled: Settled | None) -> None:
+        """Writes down what mini-batches came to, now that it is known."""
+        for one in settled:
+            if one is None:
+                continue
+            if one.bad:
+                first = one.bad[0].failure.fault
+                logger.warning(
+                    "mini-batch %d failed after %d tries: %d of %d items for good, the first with %s: %s",
+                    *(one.task.minibatch.index, one.bad[0].piece.tries),
+                    *(sum(bad.piece.size for bad in one.bad), one.task.minibatch.rows),
+                    *(first.error, first.message),
+                )
+            self._ledger.settle(one)
             self._check_thresholds()
+        if self._queue.most_items != self._most_items:
+            self._most_items = self._queue.most_items
+            logger.warning("memory ran out: run() gets at most %d items at a time from now on", self._most_items)
+
+    def _end_hopeless(self) -> None:
+        """Ends what waits for a first success, once nothing is left that could succeed."""
+        if self._queue.hopeless:
+            self._settle(*self._queue.give_up())
 
     def _ended(self, member: Member, event: Ended) -> None:
         """A worker's process ended: blame the mini-batch it was at, give back the others, replace it."""
         held = self._queue.holds(member.number)
         del self._crew.members[member.number]
-        if held:
+        by_itself = event.code == -signal.SIGKILL and not member.killed
+        oom = self._parts.oom.killed_since() if by_itself else False  # asked for every such death: it counts them
+        if held and not (member.stopping and event.code == 0):
             task = blamed(held, event, member.killed_at)
             if task is not None:
-                self._blame(member, task, event)
+                self._blame(member, task, event, oom=oom)
         elif not member.ready and not member.stopping:
-            fault = Fault("WorkerDied", f"the worker {ended_by(event.code)} before init() returned")
+            fault = Fault("WorkerDied", f"the worker {ended_by(event.code, oom=oom)} before init() returned")
             self._log.report_fault(fault, process=member.name)
             self._log.worker_error(fault, "init()", process=member.name)
             self._breaker.failed(member.slot)
         # Also of one that held nothing: it may own a stream whose next mini-batches wait for it.
         self._queue.release(member.number)
-        if not self._queue.finished:
+        if not self._queue.finished and not self._parts.interruption.received:
             self._replace(member)
 
     def _replace(self, member: Member) -> None:
@@ -226,18 +285,25 @@ class Driver:
             return
         self._crew.start(member.slot)
 
-    def _blame(self, member: Member, task: Task, event: Ended) -> None:
+    def _blame(self, member: Member, task: Task, event: Ended, *, oom: bool | None) -> None:
         """Counts a failed try against the task that a dead worker was at."""
         now = time.monotonic()
         self._progressed = now
         status = member.killed or Status.WORKER_DIED
-        fault = self._timeout(status) or Fault("WorkerDied", f"the worker {ended_by(event.code)}")
-        logger.warning("%s at mini-batch %d: %s", member.name, task.minibatch.index, fault.message)
-        where = f"mini-batch {task.minibatch.index}, try {task.attempt}"
-        self._log.worker_error(fault, where, process=member.name)
-        outcome = lost(task, status, fault, spent(task, event, now, time.time()))
-        self._ledger.report_try(task, outcome, member.name)
-        self._failed(task, fault)
+        fault = self._timeout(status) or Fault("WorkerDied", f"the worker {ended_by(event.code, oom=oom)}")
+        logger.warning("%s at %s: %s", member.name, words(task), fault.message)
+        failure = self._failure(
+            fault,
+            member,
+            reading=status == Status.LOAD_TIMEOUT or event.load.ticket == task.ticket != event.run.ticket,
+            memory=oom is True,
+            worker_lost=True,
+        )
+        if not task.describe:
+            self._log.worker_error(fault, words(task), process=member.name)
+            outcome = lost(task, status, fault, spent(task, event, now, time.time()))
+            self._ledger.report_try(task, outcome, member.name)
+        self._failed(task, failure)
 
     def _timeout(self, status: Status) -> Fault | None:
         if status == Status.RUN_TIMEOUT:
@@ -264,7 +330,7 @@ class Driver:
             limits = {"load_limit": config.task_overhead_timeout, "run_limit": config.run_invocation_timeout}
             status = None if member.killed else overdue(load, run, now, **limits)
             if status is not None:
-                self._crew.kill(member, status, (run if status == Status.RUN_TIMEOUT else load).index)
+                self._crew.kill(member, status, (run if status == Status.RUN_TIMEOUT else load).ticket)
         breaker = self._breaker
         stuck = breaker.open(now - self._started) or breaker.stuck(self._crew.longest_init(now)) or self._stalled(now)
         if stuck and not self._queue.finished:
@@ -285,38 +351,35 @@ class Driver:
         return None
 
     def _check_thresholds(self) -> None:
-        planned = self._queue.planned if self._queue.plan_complete else None
-        reason = exceeded(self._ledger.totals, self._config, planned)
+        reason = self._exceeded(self._ledger.totals)
         if reason:
             raise JobFailedError(reason)
+
+    def _exceeded(self, totals: Totals) -> str | None:
+        return exceeded(totals, self._config, self._queue.planned if self._queue.plan_complete else None)
+
+
+def words(task: Task) -> str:
+    """A task in a message."""
+    return tried(task.minibatch.index, task.attempt, task.part)
 
 
 def blamed(held: list[Task], event: Ended, killed_at: int | None) -> Task | None:
     """Of the tasks a dead worker held, the one to blame.
 
-    The one it was killed for, None if it has answered that meanwhile; of a worker that died by itself the one it was
-    running, else reading, else the oldest.
+    The one it was killed for (by its ticket), None if it has answered that meanwhile; of a worker that died by itself
+    the one it was running, else reading, else the oldest.
     """
     if killed_at is not None:
-        return next((task for task in held if task.minibatch.index == killed_at), None)
+        return next((task for task in held if task.ticket == killed_at), None)
     for beat in (event.run, event.load):
         for task in held:
-            if beat.index != IDLE and task.minibatch.index == beat.index:
+            if beat.ticket != IDLE and task.ticket == beat.ticket:
                 return task
     return held[0]
 
 
 def spent(task: Task, event: Ended, now: float, clock: float) -> Timings:
     """What a dead worker spent on the task it is blamed for; `now` is of the monotonic clock, `clock` POSIX time."""
-    run, load = (beat.busy_for(now) if beat.index == task.minibatch.index else 0.0 for beat in (event.run, event.load))
+    run, load = (beat.busy_for(now) if beat.ticket == task.ticket else 0.0 for beat in (event.run, event.load))
     return Timings(started=clock - max(run, load), load=load, run=run)
-
-
-def ended_by(code: int) -> str:
-    """How a process ended, in words: `was killed by SIGKILL (out of memory?)`, `left with exit code 3`."""
-    if code >= 0:
-        return f"left with exit code {code}"
-    known = {number.value: number.name for number in signal.Signals}
-    name = known.get(-code, f"signal {-code}")  # real-time signals have no names of their own
-    causes = {"SIGKILL": " (out of memory?)", "SIGSEGV": " (a crash in native code)", "SIGABRT": " (native abort)"}
-    return f"was killed by {name}{causes.get(name, '')}"

@@ -48,6 +48,11 @@ class Interruption:
         self._received = number
         self.__exit__()
 
+    @property
+    def received(self) -> bool:
+        """A signal has come."""
+        return self._received is not None
+
     def check(self) -> None:
         """Raises Interrupted if a signal has come."""
         if self._received is not None:

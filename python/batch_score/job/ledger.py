@@ -2,36 +2,56 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from typing import TYPE_CHECKING, Any, TextIO
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from batch_score.errors import OutputError
-from batch_score.job.totals import Totals
-from batch_score.minibatch import Fault, MiniBatch, Outcome
+from batch_score._native import Ending
+from batch_score.errors import InputChangedError, OutputError
+from batch_score.job.failed_items import failed_lines
+from batch_score.job.totals import restored
+from batch_score.minibatch import Fault, Outcome
 from batch_score.output.encoder import check_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Sequence
 
     from batch_score._native import AppendWriter
+    from batch_score.job.queue import Settled
     from batch_score.logs.report import JobLog
-    from batch_score.minibatch import Status, Timings
+    from batch_score.minibatch import MiniBatch, Status, Timings
     from batch_score.output.encoder import Encoder
     from batch_score.output.parquet import UnitedSchema
     from batch_score.worker.messages import Task
 
+EndingKind: TypeAlias = Literal["committed", "bisected", "failed"]
+
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that the output began with.
+
+    Attributes:
+        names: Those of an earlier session of the run, empty when it had none.
+        united: The same for a spooled output, None for others.
+        record: Called once with the names, before the first rows that have some are appended.
+    """
+
+    names: tuple[str, ...]
+    united: UnitedSchema | None
+    record: Callable[[tuple[str, ...]], None]
 
 
 class Ledger:
     """The rim where settled mini-batches become bytes on disk.
 
     Args:
-        writer: The append writer.
+        writer: The append writer, which knows what an earlier session of the run has done.
         encoder: Form of the output, None for `summary_only`.
-        failed_items: The open `failed_items.jsonl`.
         log: The coordinator's part of the log tree.
+        columns: What is known of the columns, and where they are kept.
         short_return_fails: A short return makes its mini-batch a failed one (`error_threshold` is set).
         clock: Gives monotonic seconds.
     """
@@ -40,26 +60,60 @@ class Ledger:
         self,
         writer: AppendWriter,
         encoder: Encoder | None,
-        failed_items: TextIO,
         log: JobLog,
+        columns: Columns,
         *,
         short_return_fails: bool,
         clock: Callable[[], float],
     ) -> None:
         self._writer = writer
         self._encoder = encoder
-        self._failed_items = failed_items
         self._log = log
+        self._names, self._united, self._record = columns.names, columns.united, columns.record
         self._short_return_fails = short_return_fails
         self._clock = clock
-        self._columns: tuple[str, ...] | None = None
-        self.has_header = False
-        self._united = _united_schema() if encoder is not None and encoder.spooled else None
-        self.totals = Totals()
+        before = writer.summary
+        self.has_header = before.header > 0
+        self._header_is_due = before.end == 0
+        self._to_pass = before.committed + before.bisected + before.failed
+        self._rows_passed = 0
+        self._items_before = before.items_total
+        self.totals = restored(before, short_return_fails=short_return_fails)
+        self.before = self.totals
+
+    def ended(self, minibatch: MiniBatch) -> bool:
+        """Whether an earlier session of the run has settled this mini-batch, which is then counted as passed.
+
+        Raises:
+            InputChangedError: It settled another one under this index.
+        """
+        if not self._to_pass:
+            return False
+        identity = self._writer.identity(minibatch.index)
+        if identity is None:
+            return False
+        if identity != minibatch.identity:
+            raise InputChangedError(_changed(f"mini-batch {minibatch.index} is another one than before"))
+        self._to_pass -= 1
+        self._rows_passed += minibatch.rows
+        passed = {"bytes_read": minibatch.length}
+        if not self._to_pass:
+            passed["items_dropped"] = self._rows_passed - self._items_before
+        self.totals, self.before = self.totals.plus(**passed), self.before.plus(**passed)
+        return True
+
+    def check_all_passed(self) -> None:
+        """Call when the plan is complete.
+
+        Raises:
+            InputChangedError: The plan lacks mini-batches that an earlier session of the run has settled.
+        """
+        if self._to_pass:
+            raise InputChangedError(_changed(f"{self._to_pass} mini-batches of before are not in it any more"))
 
     def column_fault(self, outcome: Outcome, payload: bytes) -> Fault | None:
         """Why the rows of an outcome cannot stand in one file with those before, None when they can."""
-        message = check_columns(self._columns or (), outcome.columns)
+        message = check_columns(self._names, outcome.columns)
         if payload and self._united is not None:
             try:
                 self._united.admit(payload)
@@ -67,31 +121,67 @@ class Ledger:
                 message = str(error)
         return Fault("ReturnTypeError", message) if message else None
 
-    def commit(self, task: Task, outcome: Outcome, payload: bytes) -> None:
-        """Appends the rows of a scored mini-batch and counts it."""
-        if outcome.columns and self._columns is None:
-            self._columns = outcome.columns
+    def settle(self, settled: Settled) -> None:
+        """Appends what a mini-batch came to, and counts it."""
+        task, minibatch = settled.task, settled.task.minibatch
+        results = [scored.result for scored in settled.scored]
+        outcomes = [outcome for outcome, _ in results]
+        for outcome in outcomes:
             self._begin(outcome)
+        bad = sum(one.piece.size for one in settled.bad)
+        ending = Ending(
+            index=minibatch.index,
+            identity=minibatch.identity,
+            attempt=task.attempt,
+            total=sum(outcome.total for outcome in outcomes) + bad,
+            succeeded=sum(outcome.succeeded for outcome in outcomes),
+            returned=sum(outcome.returned for outcome in outcomes),
+        )
+        kind: EndingKind = ("bisected" if outcomes else "failed") if settled.failed else "committed"
         before = self._writer.end_offset
-        end = self._writer.append(
-            outcome.index, outcome.attempt, outcome.total, outcome.succeeded, payload, self._clock()
-        )
-        failed = outcome.total - outcome.succeeded
-        short = failed > 0 and self._short_return_fails
+        payload = self._joined([payload for _, payload in results])
+        end = self._writer.append(kind, ending, payload, failed_lines(settled), self._clock())
+        self._count(kind, ending, minibatch, end - before)
+
+    def _count(self, kind: EndingKind, ending: Ending, minibatch: MiniBatch, written: int) -> None:
+        failed_items = ending.total - ending.succeeded
+        failed = kind != "committed" or (failed_items > 0 and self._short_return_fails)
         self.totals = self.totals.plus(
-            mini_batches_succeeded=int(not short),
-            mini_batches_failed=int(short),
-            items_succeeded=outcome.succeeded,
-            items_failed=failed,
-            items_dropped=outcome.dropped,
-            returned=outcome.returned,
-            bytes_read=outcome.bytes_read,
-            bytes_written=end - before,
+            mini_batches_succeeded=int(not failed),
+            mini_batches_failed=int(failed),
+            mini_batches_given_up=int(kind == "failed"),
+            items_succeeded=ending.succeeded,
+            items_failed=failed_items,
+            items_dropped=minibatch.rows - ending.total,
+            returned=ending.returned,
+            bytes_read=minibatch.length,
+            bytes_written=written,
         )
-        self._report_returned(task.minibatch, outcome)
+        if ending.returned > ending.total:
+            logger.debug(
+                "mini-batch %d: run() returned %d elements for %d items; all are written",
+                *(minibatch.index, ending.returned, ending.total),
+            )
+
+    def _joined(self, payloads: Sequence[bytes]) -> bytes:
+        if len(payloads) == 1:
+            return payloads[0]
+        if self._united is None:
+            return b"".join(payloads)
+        from batch_score.output.parquet import join_segments  # noqa: PLC0415 - only this form needs it
+
+        return join_segments([payload for payload in payloads if payload])
 
     def _begin(self, outcome: Outcome) -> None:
         """Writes the header, unless rows without columns (a list in the text form) stand at the beginning already."""
+        if not outcome.columns:
+            return
+        if not self._names:
+            self._names = outcome.columns
+            self._record(outcome.columns)
+        if self.has_header or not self._header_is_due:
+            return
+        self._header_is_due = False
         head = self._encoder.preamble(outcome.columns) if self._encoder else b""
         if head and self._writer.end_offset:
             logger.warning("mini-batch %d: no header is written, because rows without columns came first; "
@@ -100,56 +190,13 @@ class Ledger:
             self._writer.preamble(head, self._clock())
             self.has_header = True
 
-    def _report_returned(self, minibatch: MiniBatch, outcome: Outcome) -> None:
-        for item in outcome.failed_items:
-            self._failed_line(minibatch, outcome.attempt + 1, item.fault, source=item.source, row=item.row)
-        unknown = outcome.total - outcome.succeeded - len(outcome.failed_items)
-        if unknown > 0:
-            message = (
-                f"run() returned {outcome.returned} elements for {outcome.total} items; which are missing is unknown"
-            )
-            fault = Fault("NotReturned", message)
-            where = {"source": minibatch.source or None, "row": None, "items": unknown}
-            self._failed_line(minibatch, outcome.attempt + 1, fault, **where)
-        if outcome.returned > outcome.total:
-            logger.debug("mini-batch %d: run() returned %d elements for %d items; all are written",
-                         outcome.index, outcome.returned, outcome.total)  # fmt: skip
-
-    def give_up(self, task: Task, fault: Fault) -> None:
-        """A mini-batch failed for good: all its items are failed items."""
-        minibatch = task.minibatch
-        self._writer.fail(minibatch.index, task.attempt, minibatch.rows, 0, self._clock())
-        self.totals = self.totals.plus(
-            mini_batches_failed=1, mini_batches_given_up=1, items_failed=minibatch.rows, bytes_read=minibatch.length
-        )
-        for item in _items(minibatch):
-            self._failed_line(minibatch, task.attempt + 1, fault, **item)
-
     def report_try(self, task: Task, outcome: Outcome, process: str) -> None:
         """One line in the report of tries."""
         self._log.report_try(task.minibatch, outcome, process=process, picked=task.attempt + 1)
 
-    def _failed_line(self, minibatch: MiniBatch, attempts: int, fault: Fault, **where: Any) -> None:
-        line = {**where, "attempts": attempts, "error": fault.error, "message": fault.message}
-        self._failed_items.write(json.dumps({**line, "mini_batch": minibatch.index}, ensure_ascii=False) + "\n")
 
-    def flush(self) -> None:
-        """What was reported is on its way to the disk."""
-        self._failed_items.flush()
-
-
-def _united_schema() -> UnitedSchema:
-    from batch_score.output.parquet import UnitedSchema  # noqa: PLC0415 - only this form needs it
-
-    return UnitedSchema()
-
-
-def _items(minibatch: MiniBatch) -> Iterator[dict[str, Any]]:
-    """Where each item of a mini-batch is."""
-    if minibatch.files:
-        return ({"source": path, "row": None} for path in minibatch.files)
-    rows = range(minibatch.first_row, minibatch.first_row + minibatch.rows)
-    return ({"source": minibatch.source, "row": row} for row in rows)
+def _changed(what: str) -> str:
+    return f"the input is not that of the run to resume, {what}; nothing was appended for it, start a new run"
 
 
 def lost(task: Task, status: Status, fault: Fault, timings: Timings) -> Outcome:
@@ -158,7 +205,9 @@ def lost(task: Task, status: Status, fault: Fault, timings: Timings) -> Outcome:
         index=task.minibatch.index,
         attempt=task.attempt,
         status=status,
-        total=task.minibatch.rows,
+        total=task.items,
         timings=timings,
         fault=fault,
+        part=task.part,
+        ticket=task.ticket,
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 from dataclasses import dataclass, replace
@@ -27,6 +25,8 @@ from batch_score.gpu.placement import (
     usable,
     warnings_of,
 )
+from batch_score.job.fingerprint import Fingerprint
+from batch_score.job.record import DRAFT, RUN_RECORD, Recorded
 from batch_score.output.encoder import OutputOptions
 from batch_score.output.forms import encoder_for
 from batch_score.output.keys import Key, parse_key
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NODE = "node-0"
-RUN_RECORD = "run.json"
+SPOOL = "spool.arrow"
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Prepared:
 
     Attributes:
         config: Settings, runtime flags among the arguments included.
+        given: The same before what depends on this machine was decided.
         datasets: Inputs, reduced to the columns that are needed.
         spec: What every worker must know.
         environments: The environment of each worker's slot.
@@ -62,11 +63,12 @@ class Prepared:
         output: The output file, None for `summary_only`.
         spool: Where rows are appended when the output file is made of them at the end, else None.
         encoder: Form of the output, None for `summary_only`.
-        fingerprint: 16 bytes that tell this input and these settings from others.
+        fingerprint: What the run depends on, as it is now.
         notes: Lines that should be seen before the job starts.
     """
 
     config: ParallelRunConfig
+    given: ParallelRunConfig
     datasets: tuple[Dataset, ...]
     spec: WorkerSpec
     environments: tuple[dict[str, str], ...]
@@ -75,7 +77,7 @@ class Prepared:
     output: Path | None
     spool: Path | None
     encoder: Encoder | None
-    fingerprint: bytes
+    fingerprint: Fingerprint
     notes: tuple[str, ...]
 
 
@@ -95,11 +97,11 @@ def prepare(request: JobRequest) -> Prepared:
     Raises:
         UsageError: The request cannot be carried out; the message says why.
     """
-    config = with_flags(request.config, [str(argument) for argument in request.arguments])
-    key = parse_key(config.key)
-    _check_datasets(config, request.datasets, key)
+    given = _given(request)
+    key = parse_key(given.key)
+    _check_datasets(given, request.datasets, key)
     inventory = read_devices()
-    config, unused = _with_usable_device(config, inventory)
+    config, unused = _with_usable_device(given, inventory)
     assignments, notes = placement(config, inventory)
     scorer = _scorer(config, request.datasets, key, assignments)
     run_dir = request.run_dir.resolve()
@@ -121,17 +123,25 @@ def prepare(request: JobRequest) -> Prepared:
     )
     return Prepared(
         config=config,
+        given=given,
         datasets=scorer.datasets,
         spec=spec,
         environments=tuple(_environment(config, assignment, folder, run_dir) for assignment in assignments),
         assignments=tuple(assignments),
         run_dir=run_dir,
         output=output,
-        spool=run_dir / "spool.arrow" if encoder and encoder.spooled else None,
+        spool=run_dir / SPOOL if encoder and encoder.spooled else None,
         encoder=encoder,
-        fingerprint=_fingerprint(config, scorer.datasets, scorer.path),
+        fingerprint=Fingerprint.of(given, request.datasets, scorer.path, request.arguments),
         notes=(*config.long_timeouts, *unused, *notes, *_settings_notes(options)),
     )
+
+
+def _given(request: JobRequest) -> ParallelRunConfig:
+    """The settings after the runtime flags among the arguments."""
+    if request.resumes is not None and not request.resumes.flags:
+        return request.config
+    return with_flags(request.config, [str(argument) for argument in request.arguments])
 
 
 def _check_datasets(config: ParallelRunConfig, datasets: tuple[Dataset, ...], key: Key) -> None:
@@ -201,10 +211,11 @@ def placement(config: ParallelRunConfig, inventory: Inventory) -> tuple[list[Ass
 
 def usable_cpus() -> int:
     """CPU cores that this process may use: affinity and cgroup quota."""
-    return cpu_count(len(os.sched_getaffinity(0)), _read_text)
+    return cpu_count(len(os.sched_getaffinity(0)), read_text)
 
 
-def _read_text(path: str) -> str | None:
+def read_text(path: str) -> str | None:
+    """A file's text, None if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError:
@@ -254,18 +265,31 @@ def _model(
 def _output(
     config: ParallelRunConfig, request: JobRequest, run_dir: Path, scorer: _Scorer
 ) -> tuple[Path | None, OutputOptions | None]:
-    """The output file and its form; refuses to touch what is there already."""
-    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
-        raise OutputError(f"run directory {run_dir} is there already; give another --run-dir")
+    """The output file and its form; a new run refuses to touch what is there already."""
+    if request.resumes is None:
+        _check_free(run_dir)
     if config.output_action == "summary_only":
         return None, None
     folder = (request.output or run_dir / "outputs").resolve()
     output = folder / config.append_row_file_name
-    if output.exists():
+    if request.resumes is None and output.exists():
         raise OutputError(f"output file {output} exists already; move it away or give another --output")
     script = Path(scorer.path)
     to_csv = read_settings(script) if script.suffix == ".py" else {}
     return output, OutputOptions(config.append_row_file_name, config.append_row_dataframe_header, to_csv)
+
+
+def _check_free(run_dir: Path) -> None:
+    """Refuses a run directory that has anything in it but the draft of a record whose run was killed."""
+    if not run_dir.exists():
+        return
+    if (run_dir / RUN_RECORD).exists():
+        finished = Recorded.read(run_dir).completed
+        advice = "" if finished else f"go on with it by `batch-score resume {run_dir}`, or "
+        kind = "a completed" if finished else "an unfinished"
+        raise OutputError(f"run directory {run_dir} holds {kind} run; {advice}give another --run-dir")
+    if not run_dir.is_dir() or any(not one.name.startswith(DRAFT) for one in run_dir.iterdir()):
+        raise OutputError(f"run directory {run_dir} is there already; give another --run-dir")
 
 
 def _settings_notes(options: OutputOptions | None) -> list[str]:
@@ -284,35 +308,18 @@ def _environment(config: ParallelRunConfig, assignment: Assignment, output: Path
     }
 
 
-def _fingerprint(config: ParallelRunConfig, datasets: tuple[Dataset, ...], scorer: str) -> bytes:
-    """16 bytes over what decides the mini-batches and the form of their rows, and the scorer's content."""
-    content = Path(scorer).read_bytes() if Path(scorer).is_file() else b""
-    decisive = {
-        "mini_batch_size": config.mini_batch_size,
-        "file": config.append_row_file_name,
-        "key": config.key,
-        "inputs": [dataset.fingerprint() for dataset in datasets],
-        "scorer": hashlib.sha256(content).hexdigest(),
-    }
-    return hashlib.sha256(json.dumps(decisive).encode()).digest()[:16]
-
-
-def make_folders(prepared: Prepared) -> None:
-    """Makes the run directory and the output's folder, and takes the run directory for this job.
+def make_folder(folder: Path) -> None:
+    """Makes a folder to write into, if it is not there yet.
 
     Raises:
-        FileExistsError: Another job was quicker to take the run directory.
-        OutputError: A folder cannot be made or written.
+        OutputError: It cannot be made or written.
     """
-    for folder in (prepared.run_dir, Path(prepared.spec.output_dir)):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder}: {error.strerror}; give a folder that can be written") from error
-        if not os.access(folder, os.W_OK):
-            raise OutputError(f"{folder}: the folder cannot be written; give another one")
-        if folder == prepared.run_dir:
-            (folder / RUN_RECORD).open("x").close()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror}; give a folder that can be written") from error
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"{folder}: the folder cannot be written; give another one")
 
 
 def with_inline_defaults(config: ParallelRunConfig) -> ParallelRunConfig:

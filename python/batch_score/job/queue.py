@@ -2,78 +2,104 @@
 
 from __future__ import annotations
 
-from bisect import insort
-from collections import deque
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from batch_score.job.split import Piece, Split
+from batch_score.job.waiting import WaitingTasks
 from batch_score.worker.messages import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from batch_score.minibatch import MiniBatch
+    from batch_score.job.split import Bad, Failure, Scored
+    from batch_score.minibatch import FailedItem, MiniBatch
+
+# While nothing has succeeded in the whole job, so many parts may fail: a script that always fails is not worth more.
+PATIENCE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a mini-batch came to in the end.
+
+    Attributes:
+        task: The whole mini-batch; `attempt` is that of its last try.
+        failed: All tries of it, or of a part of it, had failed.
+        scored: What was scored, in the order of the items.
+        bad: What failed for good, in the order of the items.
+        described: Keys and records of the bad items, as far as they could be read.
+    """
+
+    task: Task
+    failed: bool
+    scored: tuple[Scored, ...]
+    bad: tuple[Bad, ...]
+    described: tuple[FailedItem, ...] = ()
 
 
 @dataclass(slots=True)
 class _Lease:
-    """A mini-batch that a worker holds."""
+    """What a worker holds: a piece to score, or items to describe when there is none."""
 
     task: Task
     worker: int
+    piece: Piece | None
 
 
 class MiniBatchQueue:
     """Mini-batches from planned to settled.
 
-    A mini-batch is pending, leased to one worker, or settled (scored, or failed for good). An outcome counts
-    only while its lease stands, so each mini-batch is settled exactly once, whatever its tries do.
-
-    Mini-batches with the same affinity are a stream: one worker reads it in order and keeps it until its last
-    mini-batch is planned and handed out, because another worker would have to decode it from the start.
+    A mini-batch is waiting, leased to workers (whole or in pieces), or settled. An outcome counts only while its
+    lease stands, so each item is settled exactly once, whatever its tries do.
 
     Args:
-        max_try: Tries before a mini-batch is failed for good.
+        max_try: Tries of a mini-batch before it is split, or failed for good.
+        bisect: A mini-batch that failed all its tries is split until its bad items stand alone.
+
+    Attributes:
+        planned: Mini-batches that were added.
+        items: Their items.
+        settled: How many of them are settled.
+        plan_complete: No more will be added.
+        most_items: Items that `run()` may get at a time since memory ran out, None while it never did.
+        held: Mini-batches that have failed, but are not split because nothing in the job has succeeded.
+        held_items: Their items.
     """
 
-    def __init__(self, max_try: int) -> None:
+    def __init__(self, max_try: int, *, bisect: bool = True) -> None:
         self._max_try = max_try
-        self._pending: deque[Task] = deque()
-        self._streams: dict[str, deque[Task]] = {}
-        self._unowned: deque[str] = deque()
-        self._owned: dict[int, str] = {}
+        self._bisect = bisect
+        self._waiting = WaitingTasks()
         self._leases: dict[int, _Lease] = {}
-        self._last_stream = ""
-        self.planned = 0
-        self.items = 0
-        self.settled = 0
+        self._splits: dict[int, Split] = {}
+        self._undescribed: dict[int, Settled] = {}
+        self._held: dict[int, list[Task]] = {}
+        self._patience: int | None = PATIENCE
+        self._tickets = 0
+        self.planned = self.items = self.settled = 0
         self.plan_complete = False
+        self.most_items: int | None = None
+        self.held = self.held_items = 0
 
     def add(self, minibatches: Iterable[MiniBatch]) -> None:
         """Takes planned mini-batches."""
         for minibatch in minibatches:
+            self._waiting.add(Task(minibatch, 0, self.items))
             self.planned += 1
             self.items += minibatch.rows
-            self._last_stream = minibatch.affinity
-            self._put(Task(minibatch, 0, self.items - minibatch.rows))
 
-    def _put(self, task: Task, *, first: bool = False) -> None:
-        stream = task.minibatch.affinity
-        if stream and stream not in self._streams:
-            self._streams[stream] = deque()
-            self._unowned.append(stream)
-        place = self._streams[stream] if stream else self._pending
-        if first and stream:
-            insort(place, task, key=lambda other: other.minibatch.index)
-        elif first:
-            place.appendleft(task)
-        else:
-            place.append(task)
+    def pass_over(self, minibatch: MiniBatch) -> None:
+        """Counts a planned mini-batch that was settled in an earlier session of the run."""
+        self._waiting.pass_over(minibatch)
+        self.planned += 1
+        self.items += minibatch.rows
+        self.settled += 1
 
     @property
     def pending(self) -> int:
-        """Mini-batches that wait for a worker."""
-        return self.planned - self.settled - len(self._leases)
+        """Mini-batches and pieces that wait for a worker."""
+        return len(self._waiting)
 
     @property
     def finished(self) -> bool:
@@ -81,64 +107,181 @@ class MiniBatchQueue:
         return self.plan_complete and self.settled == self.planned
 
     def lease(self, worker: int) -> Task | None:
-        """The next task for `worker`, None when there is none for it now.
+        """The next task for `worker`, None when there is none for it now."""
+        while (task := self._waiting.take(worker, plan_complete=self.plan_complete)) is not None:
+            if task.describe:
+                return self._leased(task, worker, None)
+            index = task.minibatch.index
+            split = self._splits.get(index) or self._cut(task)
+            if split is not None and split.failed and self._patience == 0:
+                self._hold(task)
+                continue
+            piece = self._whole(task) if split is None else self._take(task, split)
+            part = None if piece.size == task.minibatch.rows else (piece.start, piece.stop)
+            return self._leased(replace(task, attempt=piece.tries, part=part), worker, piece)
+        return None
 
-        A worker takes up a stream before single mini-batches, because a stream cannot be shared out at the end.
-        """
-        place = self._stream_of(worker) or self._pending
-        if not place:
-            return None
-        task = place.popleft()
-        self._leases[task.minibatch.index] = _Lease(task, worker)
+    def _take(self, task: Task, split: Split) -> Piece:
+        """A piece to try; one that is cut for it leaves another one waiting."""
+        waiting = split.waiting
+        piece = split.take()
+        self._offer(task, split.waiting - waiting + 1)
+        return piece
+
+    def _leased(self, task: Task, worker: int, piece: Piece | None) -> Task:
+        self._tickets += 1
+        task = replace(task, ticket=self._tickets)
+        self._leases[task.ticket] = _Lease(task, worker, piece)
         return task
 
-    def _stream_of(self, worker: int) -> deque[Task] | None:
-        """The mini-batches of the stream that `worker` owns, after it has taken up a new one if it can."""
-        owned = self._owned.get(worker)
-        if owned is not None and self._exhausted(owned):
-            del self._owned[worker], self._streams[owned]
-            owned = None
-        while owned is None and self._unowned:
-            stream = self._unowned.popleft()
-            if self._exhausted(stream):
-                del self._streams[stream]
-            else:
-                owned = self._owned[worker] = stream
-        return None if owned is None else self._streams[owned]
+    def _whole(self, task: Task) -> Piece:
+        return Piece(0, task.minibatch.rows, 0, self._max_try)
 
-    def _exhausted(self, stream: str) -> bool:
-        """Nothing of the stream waits and the plan has nothing more of it."""
-        return not self._streams[stream] and (self.plan_complete or stream != self._last_stream)
+    def _cut(self, task: Task) -> Split | None:
+        """A mini-batch with more items than fit into memory is in pieces from the start."""
+        if self.most_items is None or task.minibatch.rows <= self.most_items or not self._divisible(task):
+            return None
+        split = self._split(task)
+        split.cut(self.most_items)
+        self._offer(task, split.waiting - 1)
+        return split
+
+    def _split(self, task: Task) -> Split:
+        index = task.minibatch.index
+        if index not in self._splits:
+            self._splits[index] = Split(self._whole(task), divisible=self._divisible(task))
+        return self._splits[index]
+
+    def _divisible(self, task: Task) -> bool:
+        return self._bisect and not task.minibatch.whole
+
+    def _offer(self, task: Task, pieces: int) -> None:
+        """Makes pieces of a split available, before anything else."""
+        for _ in range(pieces):
+            self._waiting.put_first(replace(task, part=None, ticket=0))
+
+    def task(self, ticket: int, worker: int) -> Task | None:
+        """The task of a lease that stands and is this worker's; None otherwise: what it did must not be kept."""
+        lease = self._leases.get(ticket)
+        return lease.task if lease is not None and lease.worker == worker else None
 
     def holds(self, worker: int) -> list[Task]:
         """The tasks leased to `worker`, oldest first."""
         return [lease.task for lease in self._leases.values() if lease.worker == worker]
 
-    def settle(self, index: int, attempt: int, worker: int) -> bool:
-        """The mini-batch was scored. False if this try's lease does not stand any more: its rows must not be kept."""
-        lease = self._leases.get(index)
-        if lease is None or lease.worker != worker or lease.task.attempt != attempt:
-            return False
-        del self._leases[index]
-        self.settled += 1
-        return True
+    def scored(self, ticket: int, result: Any) -> Settled | None:
+        """A leased task was scored; gives what its mini-batch came to, if that is now known."""
+        lease = self._leases.pop(ticket)
+        self._go_on()
+        task, piece = lease.task, lease.piece or self._whole(lease.task)
+        split = self._splits.get(task.minibatch.index)
+        if split is None:
+            split = Split(piece, divisible=False)
+            split.take()
+            split.succeed(piece, result)
+            return self._conclude(task, split)
+        return self._after(task, split, lambda: split.succeed(piece, result))
 
-    def fail(self, index: int) -> Task | None:
-        """A leased try failed. None: it will be tried again; the task: it is failed for good now."""
-        task = self._leases.pop(index).task
-        if task.attempt + 1 < self._max_try:
-            self._put(replace(task, attempt=task.attempt + 1), first=True)
-            return None
+    def fail(self, ticket: int, failure: Failure) -> Settled | None:
+        """A try of a leased task failed; gives what its mini-batch came to, if that is now known."""
+        lease = self._leases.pop(ticket)
+        task, piece = lease.task, lease.piece
+        if piece is None:
+            return self._described(task, ())
+        split = self._splits.get(task.minibatch.index)
+        if split is None:
+            split = self._split(task)
+            split.take()
+        elif split.failed and self._patience:
+            self._patience -= 1
+        return self._after(task, split, lambda: split.fail(piece, failure))
+
+    def described(self, ticket: int, items: Iterable[FailedItem]) -> Settled:
+        """A worker has told keys and records of bad items."""
+        return self._described(self._leases.pop(ticket).task, tuple(items))
+
+    def _described(self, task: Task, items: tuple[FailedItem, ...]) -> Settled:
         self.settled += 1
-        return task
+        return replace(self._undescribed.pop(task.minibatch.index), described=items)
+
+    def _after(self, task: Task, split: Split, change: Callable[[], None]) -> Settled | None:
+        """Carries out a change of a split and follows it up: as many tasks as there are pieces, or the end."""
+        waiting = split.waiting
+        change()
+        if split.waiting < waiting:  # it was given up
+            self._waiting.drop(task.minibatch.index)
+            waiting = 0
+        self._offer(task, split.waiting - waiting)
+        return self._conclude(task, split) if split.done else None
+
+    def _conclude(self, task: Task, split: Split) -> Settled | None:
+        """All items of a mini-batch are scored or bad; the bad ones may have to be described first."""
+        self._splits.pop(task.minibatch.index, None)
+        if split.smallest_out_of_memory is not None and split.largest_scored:
+            self.most_items = min(self.most_items or split.largest_scored, split.largest_scored)
+        settled = Settled(
+            replace(task, part=None),
+            split.failed,
+            tuple(sorted(split.scored, key=lambda scored: scored.piece.start)),
+            tuple(sorted(split.bad, key=lambda bad: bad.piece.start)),
+        )
+        positions = _to_describe(task, settled.bad)
+        if not positions:
+            self.settled += 1
+            return settled
+        self._undescribed[task.minibatch.index] = settled
+        self._waiting.put_first(replace(task, part=None, describe=positions))
+        return None
+
+    def _hold(self, task: Task) -> None:
+        """Nothing has succeeded: what failed waits for that, or for the end."""
+        index = task.minibatch.index
+        if index not in self._held:
+            self.held += 1
+            self.held_items += task.minibatch.rows
+        self._held.setdefault(index, []).append(task)
+
+    def _go_on(self) -> None:
+        """Something has succeeded: splitting what failed is worth while."""
+        self._patience = None
+        for task in [task for tasks in self._held.values() for task in tasks][::-1]:
+            self._waiting.put_first(task)
+        self._release_held()
+
+    def _release_held(self) -> None:
+        self._held.clear()
+        self.held = self.held_items = 0
+
+    @property
+    def hopeless(self) -> bool:
+        """Nothing has succeeded, and nothing is left that could."""
+        return bool(self._held) and self.plan_complete and not self._leases and not self._waiting
+
+    def give_up(self) -> list[Settled]:
+        """Ends the mini-batches that are held; gives those that need not be described first."""
+        found = []
+        for tasks in list(self._held.values()):
+            split = self._splits[tasks[0].minibatch.index]
+            found.append(self._after(tasks[0], split, split.give_up))
+        self._release_held()
+        return [settled for settled in found if settled is not None]
 
     def release(self, worker: int) -> list[Task]:
         """Takes back what a lost worker still held, without counting a try."""
-        held = self.holds(worker)
-        for task in reversed(held):
-            del self._leases[task.minibatch.index]
-            self._put(task, first=True)
-        stream = self._owned.pop(worker, None)
-        if stream is not None:
-            self._unowned.append(stream)
-        return held
+        held = [lease for lease in self._leases.values() if lease.worker == worker]
+        for lease in reversed(held):
+            del self._leases[lease.task.ticket]
+            split = self._splits.get(lease.task.minibatch.index)
+            if split is not None and lease.piece is not None:
+                split.give_back(lease.piece)
+            self._offer(lease.task, 1)
+        self._waiting.release(worker)
+        return [lease.task for lease in held]
+
+
+def _to_describe(task: Task, bad: Iterable[Bad]) -> tuple[int, ...]:
+    """Positions of bad items that a worker should look up: rows that can be read. A file is known by its path."""
+    if task.minibatch.files:
+        return ()
+    pieces = [one.piece for one in bad if not one.failure.reading]
+    return tuple(position for piece in pieces for position in range(piece.start, piece.stop))

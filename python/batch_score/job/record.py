@@ -6,80 +6,219 @@ import json
 import os
 import platform
 import sys
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 from batch_score.config import plain
-from batch_score.job.prepare import RUN_RECORD
+from batch_score.errors import OutputError
+from batch_score.job.fingerprint import Fingerprint
+from batch_score.job.request import COMPLETED
 
 if TYPE_CHECKING:
-    from batch_score.job.prepare import Prepared
-    from batch_score.job.request import RunResult
+    from collections.abc import Mapping, Sequence
 
+    from batch_score.dataset.base import Dataset
+    from batch_score.job.prepare import Prepared
+    from batch_score.job.request import JobRequest, RunResult
+
+RUN_RECORD = "run.json"
+DRAFT = ".run.json."  # begins the name of a record that is being written
+FORMAT = 1
 PACKAGES = ("batch-score", "numpy", "onnxruntime", "onnxruntime-gpu", "pandas", "pyarrow")
-INPUTS_LISTED = 1000
+# What a session that goes on, or a result that is used again, is made of.
+NEEDED = ("status", "started", "working_directory", "config", "arguments", "inputs", "output_folder", "output")
+# What the end of a session writes, and the next session of the run takes back.
+ENDED = (
+    *("ended", "cause", "totals", "elapsed_s", "mini_batches", "items", "bytes_read", "bytes_written"),
+    *("items_before", "bytes_before", "output_form", "output_bytes"),
+)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What `run.json` says of a run's earlier sessions.
+
+    Attributes:
+        run_dir: The run directory as it was found, absolute.
+        content: The whole record.
+        fingerprint: What the run depended on when its last session began.
+        run_id: 16 bytes in the journal's header.
+    """
+
+    run_dir: Path
+    content: Mapping[str, Any]
+    fingerprint: Fingerprint
+    run_id: bytes
+
+    @classmethod
+    def read(cls, run_dir: Path) -> Self:
+        """The record of a run directory.
+
+        Raises:
+            OutputError: There is none, or it cannot be understood.
+        """
+        path = run_dir.absolute() / RUN_RECORD
+        try:
+            content = _content(path)
+            fingerprint = Fingerprint.from_json(content["fingerprint"])
+            return cls(path.parent, content, fingerprint, bytes.fromhex(content["run_id"]))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            message = f"{path.parent} is no run directory, for it has no {RUN_RECORD}; give the folder of a run"
+            raise OutputError(message) from error
+        except OSError as error:
+            raise OutputError(f"{path}: {error.strerror}; give a run directory that can be read") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise OutputError(f"{path} is not the record of a run ({error!r}); start a new run") from error
+
+    @property
+    def completed(self) -> bool:
+        """The run has nothing left to do."""
+        return bool(self.content["status"] == COMPLETED)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.run_dir / RUN_RECORD
+
+    @property
+    def output(self) -> Path | None:
+        """The output file, also when the run directory was moved with it; None for `summary_only`."""
+        found = self.content["output"]
+        if found is None or self.content["output_folder"] is not None:
+            return None if found is None else Path(found)
+        return self.run_dir / "outputs" / Path(found).name
+
+
+def _content(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if content["format"] != FORMAT:
+        raise OutputError(f"{path} has format {content['format']}, which this version does not know; use the newer one")
+    for name in NEEDED:
+        content[name]  # a KeyError tells which one is missing
+    return content
 
 
 class RunRecord:
-    """Writes `run.json` whole each time, so that a reader never sees half of it."""
+    """Writes `run.json` whole each time, so that a reader never sees half of it.
 
-    def __init__(self, prepared: Prepared, arguments: tuple[object, ...]) -> None:
+    Args:
+        prepared: The job.
+        request: What it was made of.
+    """
+
+    def __init__(self, prepared: Prepared, request: JobRequest) -> None:
         self._path = prepared.run_dir / RUN_RECORD
-        self._content = _start(prepared, arguments)
+        self._content = _start(prepared, request)
+        self.run_id = bytes.fromhex(self._content["run_id"])
 
-    def start(self) -> None:
-        """The job has begun."""
-        self._write({"status": "running"})
+    @property
+    def known_columns(self) -> tuple[str, ...]:
+        """Columns of the rows that earlier sessions have appended, empty if they told none."""
+        return tuple(self._content.get("columns", ()))
+
+    def claim(self) -> None:
+        """Takes the run directory for this new run.
+
+        Raises:
+            FileExistsError: Another run has it.
+        """
+        draft = self._draft()
+        try:
+            os.link(draft, self._path)  # unlike a rename, a link fails when the name is taken
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            self._path.open("x").close()
+            draft.replace(self._path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def resume(self) -> None:
+        """A session of the run has begun again; whoever says so holds the journal's lock."""
+        self._content["resumed"] = [*self._content.get("resumed", []), _now()]
+        self._write()
+
+    def columns(self, names: Sequence[str]) -> None:
+        """The rows to be appended have these columns, which a session that goes on must know."""
+        self._content["columns"] = list(names)
+        self._write()
 
     def end(self, result: RunResult) -> None:
-        """The job has ended."""
-        self._write(
-            {"ended": _now(), "totals": asdict(result.totals), "cause": result.ending.cause, **result.as_json()}
-        )
+        """The session has ended."""
+        ending, output = result.ending, result.output
+        self._content |= {
+            **result.as_json(),
+            "ended": _now(),
+            "cause": ending.cause,
+            "totals": asdict(result.totals),
+            "items_before": ending.snapshot.items_before,
+            "bytes_before": ending.snapshot.bytes_before,
+            "output_form": ending.output_form,
+            "output_bytes": output.stat().st_size if output is not None and output.is_file() else 0,
+        }
+        for left in self._path.parent.glob(f"{DRAFT}*"):  # by sessions that were killed while they wrote
+            left.unlink(missing_ok=True)
+        self._write()
 
-    def _write(self, more: dict[str, Any]) -> None:
-        text = json.dumps({**self._content, **more}, indent=2, ensure_ascii=False, default=str)
-        draft = self._path.with_suffix(".tmp")
-        draft.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")  # a path need not be UTF-8
-        draft.replace(self._path)
+    def _write(self) -> None:
+        self._draft().replace(self._path)
+
+    def _draft(self) -> Path:
+        text = json.dumps(self._content, indent=2, ensure_ascii=False, default=str)
+        draft = self._path.with_name(f"{DRAFT}{os.getpid()}")
+        # A path need not be UTF-8: what is escaped here is JSON's own form of it.
+        with draft.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        return draft
 
 
-def _start(prepared: Prepared, arguments: tuple[object, ...]) -> dict[str, Any]:
-    return {
-        "format": 1,
-        "status": "running",
+def _start(prepared: Prepared, request: JobRequest) -> dict[str, Any]:
+    earlier = request.resumes
+    begun = {
+        "format": FORMAT,
+        "run_id": prepared.fingerprint.run_id.hex(),
         "started": _now(),
-        "working_directory": os.getcwd(),  # noqa: PTH109 - text is what is written
         "command": sys.argv,
-        "arguments": [str(argument) for argument in arguments],
-        "config": plain(prepared.config),
-        "fingerprint": prepared.fingerprint.hex(),
-        "inputs": [_inputs(dataset.fingerprint()) for dataset in prepared.datasets],
-        "versions": {"python": platform.python_version(), **_versions()},
+    }
+    if earlier is not None:
+        begun = {name: value for name, value in earlier.record.content.items() if name not in ENDED}
+    return {
+        **begun,
+        "status": "running",
+        "working_directory": os.getcwd(),  # noqa: PTH109 - text is what is written
+        "arguments": [str(argument) for argument in request.arguments],
+        "config": plain(prepared.given),
+        "inputs": [_input(dataset) for dataset in request.datasets],
+        "fingerprint": prepared.fingerprint.as_json(),
+        "versions": versions(),
         "host": {"name": platform.node(), "platform": platform.platform(), "cpus": os.cpu_count()},
         "workers": [_device(assignment) for assignment in prepared.assignments],
+        "output_folder": None if request.output is None else str(request.output),
         "output": None if prepared.output is None else str(prepared.output),
     }
 
 
-def _inputs(files: list[tuple[str, int, int]]) -> dict[str, Any]:
-    listed = [{"path": path, "size": size, "mtime_ns": mtime} for path, size, mtime in files[:INPUTS_LISTED]]
-    return {"files": len(files), "bytes": sum(size for _, size, _ in files), "listed": listed}
+def _input(dataset: Dataset) -> dict[str, Any] | None:
+    origin = dataset.origin
+    return None if origin is None else origin.as_json()
 
 
 def _device(assignment: Any) -> dict[str, Any]:
     return {"worker": assignment.worker, "device": assignment.unit.uuid if assignment.unit else None}
 
 
-def _versions() -> dict[str, str]:
-    found = {}
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results may depend on."""
+    found = {"python": platform.python_version()}
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found
 
 

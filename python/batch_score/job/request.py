@@ -12,10 +12,27 @@ if TYPE_CHECKING:
 
     from batch_score.config import ParallelRunConfig
     from batch_score.dataset.base import Dataset
+    from batch_score.job.record import Recorded
     from batch_score.job.totals import Totals
     from batch_score.progress import Ending
 
 COMPLETED, FAILED, INTERRUPTED = "completed", "failed", "interrupted"
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """An earlier run that a job goes on with.
+
+    Attributes:
+        record: What its `run.json` says.
+        force: Go on also when what the run depends on has changed.
+        flags: Runtime flags among the arguments still count; not when the recorded settings have them already and
+            others may have been given since.
+    """
+
+    record: Recorded
+    force: bool = False
+    flags: bool = True
 
 
 @dataclass(frozen=True)
@@ -25,10 +42,11 @@ class JobRequest:
     Attributes:
         config: Settings; `entry_script` names the scorer.
         datasets: Inputs of one kind.
-        run_dir: The run directory; must not be there yet, or be empty.
+        run_dir: The run directory; must not be there yet, or be empty, unless its run is resumed.
         numbered: `run_dir` was not chosen by the user: if it is taken, `-2`, `-3` … is added.
         output: Folder of the output file, None for `outputs` in the run directory.
         arguments: The entry script's own arguments.
+        resumes: The run in `run_dir` to go on with, None for a new one.
     """
 
     config: ParallelRunConfig
@@ -37,6 +55,7 @@ class JobRequest:
     output: Path | None = None
     arguments: tuple[object, ...] = ()
     numbered: bool = False
+    resumes: Resumption | None = None
 
 
 def free_folder(wanted: Path) -> Path:
@@ -61,6 +80,8 @@ class RunResult:
         totals: Final states of mini-batches and items.
         items: Items of the input as far as it was planned.
         ending: The same with causes, for the closing summary.
+        ended_before: Mini-batches that had ended before the run was resumed.
+        reused: Nothing was run: this is the result of an earlier run with the same input and settings.
     """
 
     status: str
@@ -71,6 +92,8 @@ class RunResult:
     totals: Totals
     items: int
     ending: Ending
+    ended_before: int = 0
+    reused: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The one JSON object of `batch-score run --json`."""

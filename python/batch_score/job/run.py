@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import signal
 import time
 import traceback
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from batch_score import _native
-from batch_score.errors import BatchScoreError, JobFailedError, OutputError
+from batch_score.errors import BatchScoreError, InputChangedError, JobFailedError
 from batch_score.job.breaker import InitBreaker
 from batch_score.job.crew import Crew
-from batch_score.job.drive import Driver
+from batch_score.job.death import OomCounter
+from batch_score.job.drive import Driver, Parts
 from batch_score.job.gpu_samples import gpu_samples
 from batch_score.job.interrupt import Interrupted, Interruption
-from batch_score.job.ledger import Ledger
+from batch_score.job.ledger import Columns, Ledger
 from batch_score.job.plan import Planner, plan
-from batch_score.job.prepare import Prepared, make_folders, prepare
+from batch_score.job.prepare import read_text
 from batch_score.job.queue import MiniBatchQueue
-from batch_score.job.record import RunRecord
-from batch_score.job.request import COMPLETED, FAILED, INTERRUPTED, RunResult, free_folder
+from batch_score.job.request import COMPLETED, FAILED, INTERRUPTED, RunResult
+from batch_score.job.session import JOURNAL, SYNC_SECONDS, begin, first_worker
+from batch_score.job.totals import exceeded
 from batch_score.logs.report import JobLog
 from batch_score.logs.tree import COORDINATOR, LogTree, node_address, process_name
 from batch_score.minibatch import Fault
@@ -35,12 +38,10 @@ if TYPE_CHECKING:
 
     from batch_score.engine.base import Engine
     from batch_score.job.request import JobRequest
+    from batch_score.job.session import Session
 
 logger = logging.getLogger(__name__)
 
-# Group commit: what an outage of the whole machine may cost. A killed process costs nothing that was appended.
-SYNC_BYTES = 64 << 20
-SYNC_SECONDS = 5.0
 SHOW_S = 0.1
 OVERVIEW_S = 1.0
 LOG_S = 10.0
@@ -56,41 +57,48 @@ def run_job(request: JobRequest, progress: Progress | None = None) -> RunResult:
     Raises:
         UsageError: Found before any worker was started.
     """
-    prepared = _claimed(request)
-    record = RunRecord(prepared, request.arguments)
-    record.start()
     with ExitStack() as stack:
-        job = Job(prepared, progress, stack)
-        result = job.run()
-        stack.callback(record.end, result)
+        session = begin(request, stack)
+        result = Job(session, progress, stack).run()
+        session.record.end(result)
+        spool = session.prepared.spool
+        if spool is not None and result.status == COMPLETED:
+            spool.unlink(
+                missing_ok=True
+            )  # only now: a session that goes on needs it as long as run.json does not say completed
     return result
 
 
-def _claimed(request: JobRequest) -> Prepared:
-    """Prepares the job and makes its run directory, which no other job can then have."""
-    while True:
-        if request.numbered:
-            request = replace(request, run_dir=free_folder(request.run_dir))
-        prepared = prepare(request)
-        try:
-            make_folders(prepared)
-        except FileExistsError as error:
-            if not request.numbered:
-                raise OutputError(f"run directory {prepared.run_dir} was just taken by another run") from error
-            continue
-        return prepared
+@dataclass(frozen=True)
+class _End:
+    """How a job came to its end.
+
+    Attributes:
+        status: `completed`, `failed` or `interrupted`.
+        cause: Why it did not complete.
+        code: The exit code.
+        log: What has the failure, if it is no error of the entry script.
+        resumable: Going on can help.
+    """
+
+    status: str
+    cause: str
+    code: int
+    log: Path | None = None
+    resumable: bool = True
 
 
 class Job:
     """A job while it runs.
 
     Args:
-        prepared: What was decided.
+        session: What was decided, and the files that are this job's alone.
         progress: Where to show progress.
         stack: Closes what the job opens, in reverse order.
     """
 
-    def __init__(self, prepared: Prepared, progress: Progress | None, stack: ExitStack) -> None:
+    def __init__(self, session: Session, progress: Progress | None, stack: ExitStack) -> None:
+        prepared = session.prepared
         self._prepared = prepared
         self._progress = progress
         self._stack = stack
@@ -105,66 +113,69 @@ class Job:
         self._log = stack.enter_context(
             JobLog(tree, config.logging_level, addresses={prepared.spec.node: node_address()})
         )
-        self._writer = _writer(prepared, stack)
-        failed_items = stack.enter_context(
-            (prepared.run_dir / "failed_items.jsonl").open("w", encoding="utf-8", errors="backslashreplace")
-        )
+        self._writer = session.writer
         self._ledger = Ledger(
-            self._writer,
+            session.writer,
             prepared.encoder,
-            failed_items,
             self._log,
+            _columns(session),
             short_return_fails=config.error_threshold >= 0,
             clock=time.monotonic,
         )
-        self._queue = MiniBatchQueue(config.run_max_try)
+        self._queue = MiniBatchQueue(config.run_max_try, bisect=config.on_failure == "bisect")
         self._engine = _engine(config.engine)
         self._crew = Crew(
             self._engine,
             prepared.spec,
             prepared.environments,
             devices=[assignment.device for assignment in prepared.assignments],
+            started=first_worker(tree.root),
         )
         totals = [dataset.total_bytes() for dataset in prepared.datasets]
         self._bytes_total = None if None in totals else sum(total or 0 for total in totals)
 
     def run(self) -> RunResult:
         """Drives the job and says what became of it."""
-        status, cause, code, log = COMPLETED, "", 0, None
         self._announce()
+        end = self._carried_out()
+        if end.cause:
+            logger.error("%s", end.cause)
+        logger.info("%s: %s", end.status, line(self.snapshot()))
+        if self._progress is not None:
+            self._progress.update(self.snapshot())
+            self._progress.close()
+        ending = self._ending(end)
+        self._log.result(ending)
+        return RunResult(
+            status=end.status,
+            exit_code=end.code,
+            run_dir=self._prepared.run_dir,
+            output=ending.output,
+            elapsed_s=ending.snapshot.elapsed_s,
+            totals=self._ledger.totals,
+            items=self._ledger.totals.items if end.status == COMPLETED else self._queue.items,
+            ending=ending,
+            ended_before=self._ledger.before.mini_batches,
+        )
+
+    def _carried_out(self) -> _End:
         try:
             with self._interruption:
                 self._drive()
                 self._finish()
         except Interrupted as interrupted:
-            status, cause, code = INTERRUPTED, str(interrupted), 128 + interrupted.number
+            return _End(INTERRUPTED, str(interrupted), 128 + interrupted.number)
         except KeyboardInterrupt:  # a second signal, while the first one was being obeyed
-            status, cause, code = INTERRUPTED, "interrupted twice", 128 + signal.SIGINT
+            return _End(INTERRUPTED, "interrupted twice", 128 + signal.SIGINT)
+        except InputChangedError as error:
+            return _End(FAILED, str(error), 1, resumable=False)
         except (BatchScoreError, OSError) as error:
-            status, cause, code = FAILED, self._cause(str(error)), 1
+            return _End(FAILED, self._cause(str(error)), 1)
         except Exception as error:  # noqa: BLE001 - a fault of our own is a failed job with a log, not a traceback
-            status, code = FAILED, 1
             cause = f"internal error, please report it: {type(error).__name__}: {error}"
             self._log.system_error(Fault(type(error).__name__, str(error), traceback.format_exc()), "driving the job")
-            log = self._tree.system_error(COORDINATOR)
-        if cause:
-            logger.error("%s", cause)
-        logger.info("%s: %s", status, line(self.snapshot()))
-        if self._progress is not None:
-            self._progress.update(self.snapshot())
-            self._progress.close()
-        ending = self._ending(status, cause, log)
-        self._log.result(ending)
-        return RunResult(
-            status=status,
-            exit_code=code,
-            run_dir=self._prepared.run_dir,
-            output=ending.output,
-            elapsed_s=ending.snapshot.elapsed_s,
-            totals=self._ledger.totals,
-            items=self._ledger.totals.items if status == COMPLETED else self._queue.items,
-            ending=ending,
-        )
+            return _End(FAILED, cause, 1, log=self._tree.system_error(COORDINATOR))
+        return _End(COMPLETED, "", 0)
 
     def _announce(self) -> None:
         """Says where everything will be, and what should be known before it begins."""
@@ -173,9 +184,17 @@ class Job:
         logger.info("started: %s, %d workers", places, len(prepared.environments))
         for note in prepared.notes:
             logger.warning("%s", note)
+        lines = [places, *(f"note: {note}" for note in prepared.notes)]
+        if self._ledger.before.mini_batches:
+            lines.append(f"resumed after {self._ledger.before.mini_batches:,} mini-batches that had ended before")
+            logger.info("%s", lines[-1])
+        for text in lines:
+            self._note(text)
+
+    def _note(self, text: str) -> None:
+        """Shows a line to the user."""
         if self._progress is not None:
-            for text in (places, *(f"note: {note}" for note in prepared.notes)):
-                self._progress.note(text)
+            self._progress.note(text)
 
     def _drive(self) -> None:
         config = self._prepared.config
@@ -186,20 +205,24 @@ class Job:
         look = gpu_samples(self._prepared.assignments, self._stack)
         monitor = Monitor(self._tree, config.resource_monitor_interval, self._processes, gpu_samples=look)
         driver = Driver(
-            self._crew,
-            self._queue,
-            self._ledger,
-            planner,
-            config,
-            breaker=InitBreaker(len(self._prepared.environments), config.run_invocation_timeout),
-            log=self._log,
-            tick=self._tick,
+            Parts(
+                crew=self._crew,
+                queue=self._queue,
+                ledger=self._ledger,
+                planner=planner,
+                config=config,
+                breaker=InitBreaker(len(self._prepared.environments), config.run_invocation_timeout),
+                oom=OomCounter(read_text),
+                log=self._log,
+                interruption=self._interruption,
+                tick=self._tick,
+                note=self._note,
+            )
         )
         try:
             monitor.start()
             driver.drive()
         finally:
-            self._ledger.flush()
             monitor.stop()
             self._engine.close()
             planner.close()
@@ -214,12 +237,11 @@ class Job:
         if not totals.returned and self._prepared.encoder is not None:
             message = "run() returned nothing to append; return one element per item that succeeded"
             raise JobFailedError(self._behind(message))
-        self._writer.close()
+        self._writer.sync()  # it stays open, because it keeps other processes away until run.json says completed
         if self._prepared.spool is not None and self._prepared.output is not None:
             _make_parquet(self._prepared.run_dir, self._prepared.spool, self._prepared.output)
 
     def _tick(self) -> None:
-        self._interruption.check()
         now = time.monotonic()
         if now < self._shown + SHOW_S:
             return
@@ -231,7 +253,6 @@ class Job:
             self._noted = now
             self._log.overview(snapshot)
             self._log_progress(now, snapshot)
-            self._ledger.flush()
         if now >= self._synced + SYNC_SECONDS:
             self._synced = now
             # The append writer syncs when something is appended; this is for the time when nothing is.
@@ -259,6 +280,8 @@ class Job:
             elapsed_s=time.monotonic() - self._started,
             workers=len(self._crew.members),
             unit="rows" if self._prepared.datasets[0].kind == "tabular" else "files",
+            items_before=self._ledger.before.items,
+            bytes_before=self._ledger.before.bytes_read,
         )
 
     def _processes(self) -> dict[str, int]:
@@ -277,22 +300,33 @@ class Job:
             return message
         return f"{message}; first error: {fault.error}: {fault.message}"
 
-    def _ending(self, status: str, cause: str, log: Path | None) -> Ending:
-        """The end for the closing summary; `log` has the failure if it is no error of the entry script."""
-        fault = self._log.first_fault
-        if status == FAILED and log is None:
+    def _ending(self, end: _End) -> Ending:
+        """The end for the closing summary."""
+        fault, log = self._log.first_fault, end.log
+        if end.status == FAILED and log is None:
             log = self._log.first_traceback or self._tree.master_role
         return Ending(
-            status=status,
-            output=None if self._prepared.spool and status != COMPLETED else self._prepared.output,
+            status=end.status,
+            output=None if self._prepared.spool and end.status != COMPLETED else self._prepared.output,
             run_dir=self._prepared.run_dir,
             snapshot=self.snapshot(),
             output_form=self._output_form(),
-            cause=cause,
+            cause=end.cause,
             script_line=script_line(fault.traceback, self._prepared.spec.argv[0]) if fault else "",
             log=log,
             errors=self._log.errors,
+            advice=self._advice() if end.status != COMPLETED and end.resumable else "",
         )
+
+    def _advice(self) -> str:
+        """How to go on, if there is something to go on with."""
+        queue, totals = self._queue, self._ledger.totals
+        left = self._prepared.spool is not None or not (queue.plan_complete and queue.finished)
+        if not left or None in [dataset.origin for dataset in self._prepared.datasets]:
+            return ""
+        planned = queue.planned if queue.plan_complete else None
+        higher = " and a higher threshold" if exceeded(totals, self._prepared.config, planned) else ""
+        return f"resume with: batch-score resume {shlex.quote(str(self._prepared.run_dir))}{higher}"
 
     def _output_form(self) -> str:
         """Rows, form, separator and header of the output: what a reader of the file must know."""
@@ -316,22 +350,23 @@ def _engine(name: str) -> Engine:
     return LocalEngine()
 
 
-def _writer(prepared: Prepared, stack: ExitStack) -> _native.AppendWriter:
-    writer = _native.AppendWriter.create(
-        prepared.spool or prepared.output,
-        prepared.run_dir / "journal",
-        run_id=prepared.fingerprint,
-        sync_bytes=SYNC_BYTES,
-        sync_seconds=SYNC_SECONDS,
-        now=time.monotonic(),
-    )
-    stack.callback(writer.close)
-    return writer
+def _columns(session: Session) -> Columns:
+    """What earlier sessions of the run have left of the output's columns."""
+    spool, begun = session.prepared.spool, session.writer.end_offset > 0
+    united = None
+    if spool is not None:
+        from batch_score.output.parquet import UnitedSchema, spool_schema  # noqa: PLC0415 - only this form needs it
+
+        united = spool_schema(spool, _ends(session.prepared.run_dir)) if begun else UnitedSchema()
+    return Columns(session.record.known_columns if begun else (), united, session.record.columns)
+
+
+def _ends(run_dir: Path) -> list[int]:
+    """Where the segments of the spool end, ascending."""
+    return sorted({record.end for record in _native.read_journal(run_dir / JOURNAL).records})
 
 
 def _make_parquet(run_dir: Path, spool: Path, output: Path) -> None:
     from batch_score.output.parquet import finish_parquet  # noqa: PLC0415 - only this form needs it
 
-    records = _native.read_journal(run_dir / "journal").records
-    finish_parquet(spool, sorted({record[5] for record in records}), output)
-    spool.unlink()
+    finish_parquet(spool, _ends(run_dir), output)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from batch_score.errors import ConfigError
 from batch_score.job.request import JobRequest
+from batch_score.job.reuse import run_or_reuse
 from batch_score.job.run import run_job
 
 if TYPE_CHECKING:
@@ -28,18 +29,20 @@ class ParallelRunStep:
 
     Args:
         name: 3 to 32 lower-case letters, digits and dashes; begins with a letter. The run directory is
-            `runs/<name>` unless `run_dir` is given; a number is added if that is taken.
+            `runs/<name>` unless `run_dir` is given; a number is added if that holds another run.
         parallel_run_config: Settings; `entry_script` names the scorer.
         inputs: Datasets of one kind.
         output: Folder of the output file; by default `outputs` in the run directory.
         arguments: What the entry script finds on `sys.argv`, after the system's own arguments.
-        run_dir: The run directory; must not be there yet.
+        allow_reuse: An earlier run of the same input, scorer, arguments and settings does: if it has completed, its
+            result is returned; if not, `run()` goes on with it. False: always a new run.
+        run_dir: The run directory; must not be there yet, unless it holds such a run.
 
     Raises:
         ConfigError: The name or the settings cannot be used.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parameters are those of the ParallelRunStep contract
         self,
         name: str,
         parallel_run_config: ParallelRunConfig,
@@ -47,6 +50,7 @@ class ParallelRunStep:
         output: str | Path | None = None,
         *,
         arguments: Sequence[object] = (),
+        allow_reuse: bool = True,
         run_dir: str | Path | None = None,
     ) -> None:
         if not NAME.fullmatch(name) or not SHORTEST <= len(name) <= LONGEST:
@@ -55,6 +59,7 @@ class ParallelRunStep:
                 f"and do not end with a dash, got {name!r}"
             )
         self.name = name
+        self._allow_reuse = allow_reuse
         self._request = JobRequest(
             config=parallel_run_config,
             datasets=tuple(inputs),
@@ -70,7 +75,10 @@ class ParallelRunStep:
         Args:
             progress: Where to show progress; by default nowhere.
 
+        Returns:
+            How it ended; `reused` says that nothing was run, because an earlier run has the result.
+
         Raises:
             UsageError: Something that was found before any worker was started.
         """
-        return run_job(self._request, progress)
+        return (run_or_reuse if self._allow_reuse else run_job)(self._request, progress)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from batch_score._native import Summary
     from batch_score.config import ParallelRunConfig
 
 
@@ -15,7 +16,7 @@ class Totals:
 
     Attributes:
         mini_batches_succeeded: Committed, and no item of them failed, or failed items are ignored.
-        mini_batches_failed: All others: those given up, and short ones while `error_threshold` is set.
+        mini_batches_failed: All others: those given up or split, and short ones while `error_threshold` is set.
         mini_batches_given_up: Failed in all their tries; nothing of them is in the output.
         items_dropped: Lines left out because the dataset says so; they are no items.
         returned: Elements that `run()` returned in all committed mini-batches.
@@ -46,6 +47,20 @@ class Totals:
     def plus(self, **amounts: int) -> Totals:
         """These totals and `amounts` more."""
         return replace(self, **{name: getattr(self, name) + amount for name, amount in amounts.items()})
+
+
+def restored(summary: Summary, *, short_return_fails: bool) -> Totals:
+    """The totals of a run's earlier sessions, but for what only its plan tells: bytes read, items dropped."""
+    short = summary.short if short_return_fails else 0
+    return Totals(
+        mini_batches_succeeded=summary.committed - short,
+        mini_batches_failed=summary.failed + summary.bisected + short,
+        mini_batches_given_up=summary.failed,
+        items_succeeded=summary.items_succeeded,
+        items_failed=summary.items_total - summary.items_succeeded,
+        returned=summary.returned,
+        bytes_written=summary.end - summary.header,
+    )
 
 
 def exceeded(totals: Totals, config: ParallelRunConfig, mini_batches: int | None) -> str | None:

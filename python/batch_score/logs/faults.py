@@ -17,11 +17,12 @@ class FaultFiles:
     Args:
         tree: The log tree as the worker's node sees it.
         process: The worker the errors belong to.
+        lossy: What cannot be written is left out without an error.
     """
 
-    def __init__(self, tree: LogTree, process: str) -> None:
-        self._listing = AppendFile(tree.user_errors)
-        self._tracebacks = AppendFile(tree.user_error(process))
+    def __init__(self, tree: LogTree, process: str, *, lossy: bool = False) -> None:
+        self._listing = AppendFile(tree.user_errors, lossy=lossy)
+        self._tracebacks = AppendFile(tree.user_error(process), lossy=lossy)
         self._place = f"{process}|{tree.node}"
 
     def write(self, fault: Fault, where: str, *, seconds: float) -> None:
@@ -33,7 +34,7 @@ class FaultFiles:
             seconds: When it happened, a POSIX time stamp.
 
         Raises:
-            OSError: A file cannot be written.
+            OSError: A file cannot be written (unless `lossy`).
         """
         time = utc_text(seconds)
         traceback = fault.traceback.rstrip() or fault_text(fault)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from batch_score.logs.faults import FaultFiles
@@ -34,7 +35,8 @@ _MOST_ERRORS = 1_000
 class JobLog:
     """What the coordinator writes down about a run. Used from one thread.
 
-    While it is open, batch_score's own log records go to `master_role.txt`.
+    While it is open, batch_score's own log records go to `master_role.txt`. Of all files only the report of tries must be
+    written; of the others is left out, without an error, what a full disk for instance does not take.
 
     Args:
         tree: The log tree; its folders exist.
@@ -44,7 +46,7 @@ class JobLog:
 
     Raises:
         KeyError: `level` is not the name of a level.
-        OSError: A file cannot be written.
+        OSError: The report of tries cannot be read or written.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class JobLog:
         self._errors: dict[str, int] = {}
         self._first_fault: Fault | None = None
         self._first_log: Path | None = None
-        self._lines = open_lines(AppendFile(tree.master_role))
+        self._lines = open_lines(AppendFile(tree.master_role, lossy=True))
         self._handler = logging.StreamHandler(self._lines)
         self._handler.setFormatter(LineFormatter())
         self._handler.setLevel(number)
@@ -87,6 +89,11 @@ class JobLog:
     def first_traceback(self) -> Path | None:
         """The file that has the traceback of the first error, None while there is none."""
         return self._first_log
+
+    def traceback_file(self, process: str, node: str = "") -> str:
+        """The file with a worker's tracebacks, relative to the run directory."""
+        path = self._tree.on(node or self._tree.node).user_error(process)
+        return path.relative_to(self._tree.root.parent).as_posix()
 
     @property
     def errors(self) -> tuple[tuple[str, int], ...]:
@@ -124,11 +131,8 @@ class JobLog:
             where: What the worker was doing, e.g. `run() of mini-batch 12, try 1`.
             process: The worker.
             node: The worker's node; empty stands for this one.
-
-        Raises:
-            OSError: A file cannot be written.
         """
-        files = FaultFiles(self._tree.on(node or self._tree.node), process)
+        files = FaultFiles(self._tree.on(node or self._tree.node), process, lossy=True)
         files.write(fault, where, seconds=self._clock())
         files.close()
 
@@ -139,47 +143,35 @@ class JobLog:
             fault: The failure.
             where: What was being done.
             process: The worker it concerns, the coordinator itself by default.
-
-        Raises:
-            OSError: The file cannot be written.
         """
-        with AppendFile(self._tree.system_error(process)) as file:
+        with AppendFile(self._tree.system_error(process), lossy=True) as file:
             text = fault.traceback.rstrip() or fault_text(fault)
             file.write_text(f"{utc_text(self._clock())}|{where}\n{text}\n\n")
 
     def overview(self, snapshot: Snapshot) -> None:
-        """Rewrites `job_progress_overview.txt`; a reader never sees half of it. Once a second is often enough.
-
-        Raises:
-            OSError: The file cannot be written.
-        """
-        replace_text(self._tree.job_progress_overview, f"{overview(snapshot)}{self._written()}")
+        """Rewrites `job_progress_overview.txt`; a reader never sees half of it. Once a second is often enough."""
+        with suppress(OSError):
+            replace_text(self._tree.job_progress_overview, f"{overview(snapshot)}{self._written()}")
 
     def result(self, ending: Ending) -> None:
-        """Writes `job_result.txt` and ends the overview with the result.
-
-        Raises:
-            OSError: A file cannot be written.
-        """
+        """Writes `job_result.txt` and ends the overview with the result."""
         traceback = self._first_fault.traceback.rstrip() if self._first_fault else ""
         first = f"\nfirst traceback\n{traceback}\n" if traceback and ending.status != "completed" else ""
-        replace_text(self._tree.job_result, f"{summary(ending)}{first}")
         end = f"{overview(ending.snapshot)}{self._written()}\n{summary(ending)}"
-        replace_text(self._tree.job_progress_overview, end)
+        with suppress(OSError):
+            replace_text(self._tree.job_result, f"{summary(ending)}{first}")
+            replace_text(self._tree.job_progress_overview, end)
 
     def close(self) -> None:
-        """Takes the log handler off and writes the summaries. May be called twice.
-
-        Raises:
-            OSError: A summary cannot be written.
-        """
+        """Takes the log handler off and writes the summaries. May be called twice."""
         if self._lines.closed:
             return
         self._logger.removeHandler(self._handler)
         self._logger.setLevel(self._level_before)
         self._handler.close()
         self._lines.close()
-        self._tries.close()
+        with suppress(OSError):
+            self._tries.close()
 
     def _count(self, fault: Fault, log: Path) -> None:
         if self._first_fault is None:

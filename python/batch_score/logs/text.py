@@ -64,11 +64,13 @@ class AppendFile(io.RawIOBase):
 
     Args:
         path: The file; its folder is made when needed.
+        lossy: What cannot be written, because the disk is full for instance, is left out without an error.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, lossy: bool = False) -> None:
         super().__init__()
         self._path = path
+        self._lossy = lossy
         self._descriptor = -1
         self._opening = threading.Lock()
 
@@ -97,17 +99,21 @@ class AppendFile(io.RawIOBase):
         """Appends all of `data` and returns its size in bytes.
 
         Raises:
-            OSError: The file cannot be opened or written.
+            OSError: The file, which the error names, cannot be opened or written (unless `lossy`).
             ValueError: The file was closed.
         """
         if self.closed:
             raise ValueError(f"{self._path} is closed")
-        descriptor = self._descriptor if self._descriptor >= 0 else self.fileno()
         view = memoryview(data).cast("B")
-        done = os.write(descriptor, view)
-        while done < len(view):  # only a full disk or a signal splits a write
-            done += os.write(descriptor, view[done:])
-        return done
+        try:
+            descriptor = self._descriptor if self._descriptor >= 0 else self.fileno()
+            done = os.write(descriptor, view)
+            while done < len(view):  # only a full disk or a signal splits a write
+                done += os.write(descriptor, view[done:])
+        except OSError as error:
+            if not self._lossy:
+                raise OSError(error.errno, error.strerror, self.name) from error
+        return len(view)
 
     def write_text(self, text: str) -> None:
         """Appends text as UTF-8; what UTF-8 cannot hold is written as an escape."""
@@ -135,8 +141,11 @@ def replace_text(path: Path, text: str) -> None:
     """Rewrites a file so that a reader sees the old or the new text, never a part.
 
     Raises:
-        OSError: The folder cannot be written.
+        OSError: The folder, or the file that the error names, cannot be written.
     """
     fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(text, encoding="utf-8", errors="backslashreplace")
-    fresh.replace(path)
+    try:
+        fresh.write_text(text, encoding="utf-8", errors="backslashreplace")
+        fresh.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error

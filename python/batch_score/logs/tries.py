@@ -216,6 +216,8 @@ def _seconds(value: float) -> str:
 def _detail(minibatch: MiniBatch, outcome: Outcome) -> str:
     """What the try worked on, as JSON; a long list of files is cut, `rows` has their number."""
     detail: dict[str, object] = {"attempt": outcome.attempt, "returned": outcome.returned}
+    if outcome.part is not None:
+        detail["items"] = outcome.part
     if minibatch.files:
         detail["files"] = minibatch.files[:_LONGEST_LISTING]
     else:

@@ -30,6 +30,9 @@ _OURS = "batch_score"
 class WorkerLogs:
     """Every file that one worker writes itself.
 
+    What cannot be written is left out without an error: a disk that is full for logs is no fault of the mini-batch that
+    the worker is at. The coordinator, which writes to the same place, ends the job.
+
     Args:
         tree: The log tree as this node sees it.
         process: Name of the worker, e.g. `process000`.
@@ -53,9 +56,9 @@ class WorkerLogs:
         self._level = level_number(level)
         self._address = address or tree.node
         self._clock = clock
-        self._faults = FaultFiles(tree, process)
+        self._faults = FaultFiles(tree, process, lossy=True)
         self._files = [
-            AppendFile(path(process))
+            AppendFile(path(process), lossy=True)
             for path in (tree.user_stdout, tree.user_stderr, tree.worker_log, tree.entry_script_log)
         ]
         streams = [open_lines(file) for file in self._files]
@@ -99,11 +102,7 @@ class WorkerLogs:
         return self._script_logger
 
     def mini_batch(self, outcome: Outcome) -> None:
-        """Writes the line about one try to the worker's log, as a record of level INFO.
-
-        Raises:
-            OSError: The file cannot be written.
-        """
+        """Writes the line about one try to the worker's log, as a record of level INFO."""
         if self._level > logging.INFO:
             return
         timings = outcome.timings
@@ -122,9 +121,6 @@ class WorkerLogs:
         Args:
             fault: The error.
             where: What was being done, e.g. `init()` or `run() of mini-batch 12, try 1`.
-
-        Raises:
-            OSError: A file cannot be written.
         """
         self._faults.write(fault, where, seconds=self._clock())
 

@@ -19,7 +19,7 @@ from batch_score.output.keys import attach
 from batch_score.output.tabulate import tabulate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from batch_score.output.align import Positions
@@ -43,10 +43,7 @@ class ParquetEncoder:
         if returned.length == 0:
             return Encoded(b"", ())
         table = attach(tabulate(returned), keys, positions, returned.length)
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as stream:
-            stream.write_table(table.unify_dictionaries().combine_chunks())
-        return Encoded(sink.getvalue().to_pybytes(), ())
+        return Encoded(_segment(table), ())
 
     def preamble(self, columns: tuple[str, ...]) -> bytes:  # noqa: ARG002 - this form has no header
         """Writes nothing; see `Encoder.preamble`."""
@@ -72,11 +69,11 @@ def finish_parquet(spool: Path, ends: Iterable[int], target: Path) -> int:
         OutputError: If the spool is shorter than `ends` say or damaged, if no type holds all values of a column,
             or if the file cannot be written.
     """
-    bounds = [(start, end) for start, end in pairwise((0, *ends)) if end > start]
+    bounds = _bounds(ends)
     partial = target.with_name(f".{target.name}.partial")
     try:
         with pa.OSFile(str(spool), "rb") as file:
-            schema = _united(spool, file, bounds)
+            schema = _united(spool, file, bounds).schema
             rows = _write(_segments(spool, file, bounds), schema, partial)
         partial.replace(target)
         _sync_folder(target.parent)
@@ -87,6 +84,36 @@ def finish_parquet(spool: Path, ends: Iterable[int], target: Path) -> int:
     finally:
         partial.unlink(missing_ok=True)
     return rows
+
+
+def join_segments(segments: Sequence[bytes]) -> bytes:
+    """Several segments as one, with the columns of all of them.
+
+    Raises:
+        OutputError: No type holds all values of a column.
+    """
+    united = UnitedSchema()
+    for segment in segments:
+        united.admit(segment)
+    tables = [_conformed(pa.ipc.open_stream(segment).read_all(), united.schema) for segment in segments]
+    return _segment(pa.concat_tables(tables)) if tables else b""
+
+
+def spool_schema(spool: Path, ends: Iterable[int]) -> UnitedSchema:
+    """The columns of the segments of a spool, arguments and errors as for `finish_parquet`."""
+    with pa.OSFile(str(spool), "rb") as file:
+        return _united(spool, file, _bounds(ends))
+
+
+def _bounds(ends: Iterable[int]) -> list[tuple[int, int]]:
+    return [(start, end) for start, end in pairwise((0, *ends)) if end > start]
+
+
+def _segment(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table.unify_dictionaries().combine_chunks())
+    return sink.getvalue().to_pybytes()
 
 
 def _damaged(spool: Path, start: int, end: int, cause: object) -> OutputError:
@@ -125,7 +152,7 @@ class UnitedSchema:
         return pa.schema(list(self._fields.items()))
 
 
-def _united(spool: Path, file: pa.NativeFile, bounds: list[tuple[int, int]]) -> pa.Schema:
+def _united(spool: Path, file: pa.NativeFile, bounds: list[tuple[int, int]]) -> UnitedSchema:
     united = UnitedSchema()
     for start, end in bounds:
         file.seek(start)
@@ -133,7 +160,7 @@ def _united(spool: Path, file: pa.NativeFile, bounds: list[tuple[int, int]]) -> 
             united.admit(file)
         except (pa.ArrowInvalid, OSError) as error:
             raise _damaged(spool, start, end, error) from error
-    return united.schema
+    return united
 
 
 def _decoded(kind: pa.DataType) -> pa.DataType:

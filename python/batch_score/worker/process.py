@@ -1,7 +1,8 @@
-"""A worker process: one thread reads, the main thread calls the script, one thread encodes and sends.
+"""A worker process: a thread reads ahead, the main thread calls the script, a thread encodes and sends.
 
 `init()`, `run()` and `shutdown()` all run on the main thread, so that an event loop made in `init()` is usable in
-`run()`. The reading thread also notices that the coordinator is gone: then the process ends at once.
+`run()`. A fourth thread takes messages, so that none waits for the reading of a mini-batch. When the coordinator
+dies, the guard (`worker/start.py`) ends the process, whatever these threads are at.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import os
 import pickle
 import queue
 import signal
-import sys
 import threading
 import time
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from batch_score.errors import ScorerError
-from batch_score.minibatch import Status
+from batch_score.minibatch import Status, tried
 from batch_score.worker.messages import Done, InitFailed, Ready, Stop
 from batch_score.worker.pulse import INIT, LOAD, RUN, Pulse
 from batch_score.worker.scorer import load_scorer
@@ -28,6 +29,7 @@ from batch_score.worker.workplace import workplace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
     from batch_score.logs.worker import WorkerLogs
     from batch_score.worker.messages import Launch, Task
@@ -35,13 +37,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ORPHANED = 70
-BROKEN = 71
-LOST_COORDINATOR = "the coordinator is gone; leaving"
+# Exit codes, of numbers that neither sysexits.h nor shells use: the connection to the coordinator broke; one of the
+# worker's own threads failed.
+ORPHANED = 97
+BROKEN = 98
+# A dying coordinator's connections close before its process has ended; the guard needs a fraction of a second.
+GUARD_S = 5.0
+STDERR = 2
 
 
 class Worker:
-    """The process's two threads beside the main one, and the queues between them.
+    """The process's three threads beside the main one, and the queues between them.
 
     Args:
         connection: To the coordinator.
@@ -53,9 +59,11 @@ class Worker:
         self._connection = connection
         self._pulse = pulse
         self._logs = logs
+        self._to_read: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._to_run: queue.SimpleQueue[Loaded | None] = queue.SimpleQueue()
         # At most one result waits for the encoder, so that results never pile up in memory.
         self._to_encode: queue.Queue[Ran | None] = queue.Queue(maxsize=1)
+        self._abandoned = threading.Event()
 
     def work(self, launch: Launch) -> None:
         """Loads the scorer, runs tasks until told to stop, shuts the scorer down."""
@@ -63,23 +71,28 @@ class Worker:
         if scorer is None:
             return
         stages = Stages(launch.spec, scorer)
-        self._thread("read", self._read, stages).start()
-        encoding = self._thread("encode", self._encode, stages)
+        self._thread("receive", self._receive).start()
+        self._thread("read", partial(self._read, stages)).start()
+        encoding = self._thread("encode", partial(self._encode, stages))
         encoding.start()
         self._run(stages)
         encoding.join()
         self._shut_down(scorer)
 
-    def _thread(self, name: str, target: Callable[[Stages], None], stages: Stages) -> threading.Thread:
+    def _thread(self, name: str, target: Callable[[], None]) -> threading.Thread:
         """A thread without which the process is no worker: if it fails, the process ends, for all to see."""
 
         def run() -> None:
+            done = False
             try:
-                target(stages)
+                target()
+                done = True
             except BaseException:
                 logger.exception("the %s thread failed; leaving", name)
-                faulthandler.dump_traceback(all_threads=True)
-                os._exit(BROKEN)
+                faulthandler.dump_traceback(STDERR)
+            finally:  # also when the failure cannot be logged
+                if not done:
+                    os._exit(BROKEN)
 
         return threading.Thread(target=run, name=name, daemon=True)
 
@@ -104,22 +117,33 @@ class Worker:
         self._send(Ready(time.perf_counter() - begin))
         return scorer
 
-    def _read(self, stages: Stages) -> None:
-        """Reads mini-batches ahead; how far is the coordinator's choice, which sends only so many tasks."""
+    def _receive(self) -> None:
+        """Takes messages as they come, to the end of the process."""
         while True:
             try:
                 message: Task | Stop = pickle.loads(self._connection.recv_bytes())
             except (EOFError, OSError):
-                logger.error(LOST_COORDINATOR)  # noqa: TRY400 - there is no traceback worth keeping
-                self._logs.flush()
-                _end_with_children()
+                self._cut_off()
             if isinstance(message, Stop):
-                self._to_run.put(None)
-                continue  # stays to notice the coordinator's end
-            self._pulse.busy(LOAD, message.minibatch.index, time.monotonic())
-            loaded = stages.load(message)
+                if message.abandon:
+                    self._abandoned.set()
+                self._to_read.put(None)
+            else:
+                self._to_read.put(message)
+
+    def _read(self, stages: Stages) -> None:
+        """Reads mini-batches ahead; how far is the coordinator's choice, which sends only so many tasks."""
+        while (task := self._to_read.get()) is not None:
+            if self._abandoned.is_set():
+                continue
+            self._pulse.busy(LOAD, task.ticket, time.monotonic())
+            loaded = stages.load(task)
             self._pulse.idle(LOAD)
-            self._to_run.put(loaded)
+            if task.describe:  # the script has no part in it, so it need not wait behind a call of run()
+                self._to_encode.put(stages.run(loaded, 0.0))
+            else:
+                self._to_run.put(loaded)
+        self._to_run.put(None)
 
     def _run(self, stages: Stages) -> None:
         while True:
@@ -127,8 +151,10 @@ class Worker:
             loaded = self._to_run.get()
             if loaded is None:
                 break
+            if self._abandoned.is_set():
+                continue  # to the end, which comes after a reading in progress: the script is not shut down beside it
             waiting = time.perf_counter() - begin
-            self._pulse.busy(RUN, loaded.task.minibatch.index, time.monotonic())
+            self._pulse.busy(RUN, loaded.task.ticket, time.monotonic())
             ran = stages.run(loaded, waiting)
             self._pulse.idle(RUN)
             self._to_encode.put(ran)
@@ -139,15 +165,30 @@ class Worker:
             outcome, payload = stages.encode(ran)
             if outcome.fault is not None:
                 step = "reading" if outcome.status == Status.LOAD_EXCEPTION else "run()"
-                self._logs.error(outcome.fault, f"{step} of mini-batch {outcome.index}, try {outcome.attempt}")
+                self._logs.error(outcome.fault, f"{step} of {tried(outcome.index, outcome.attempt, outcome.part)}")
             self._logs.mini_batch(outcome)
             self._logs.flush()
-            self._send(Done(outcome, len(payload)))
+            self._send(Done(outcome, len(payload)), payload)
+
+    def _send(self, message: object, payload: bytes = b"") -> None:
+        try:
+            self._connection.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
             if payload:
                 self._connection.send_bytes(payload)
+        except OSError:
+            self._cut_off()
 
-    def _send(self, message: object) -> None:
-        self._connection.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+    def _cut_off(self) -> NoReturn:
+        """Ends the process, which is of no use without its connection.
+
+        If the coordinator has died, that is the guard's part, which takes along what the script has started: it must
+        find this process alive. If only the connection broke, the coordinator sees the exit code.
+        """
+        self._logs.flush()
+        time.sleep(GUARD_S)
+        logger.error("the connection to the coordinator broke; leaving")
+        self._logs.flush()
+        os._exit(ORPHANED)
 
     def _shut_down(self, scorer: Scorer) -> None:
         try:
@@ -156,20 +197,16 @@ class Worker:
             self._logs.error(fault_of(error), "shutdown()")
 
 
-def _end_with_children() -> None:
-    """Ends this process at once, and what the script started if the process leads a group of its own."""
-    if os.getpgrp() == os.getpid():
-        os.killpg(os.getpid(), signal.SIGKILL)
-    os._exit(ORPHANED)
+def main(connection: int, page: int) -> None:
+    """Works until told to stop.
 
-
-def main() -> None:
-    """Where the interpreter of a worker begins; its arguments are two file descriptors: connection and pulse."""
-    connection, page = (int(text) for text in sys.argv[1:3])
+    Args:
+        connection: File descriptor of the socket to the coordinator.
+        page: File descriptor of the pulse.
+    """
     # Children of the script must not hold the connection: its end is how the coordinator sees a death.
     os.set_inheritable(connection, False)
     os.set_inheritable(page, False)
-    faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     link = Connection(connection)
     with os.fdopen(page, "r+b") as file:

@@ -14,20 +14,21 @@ from typing import BinaryIO
 PAGE = 4096
 SLOT = struct.Struct("<qd")
 LOAD, RUN = 0, SLOT.size
+# In the place of a ticket, which is never negative.
 IDLE = -1
 INIT = -2
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What one stage of a worker is doing: the mini-batch's index (IDLE, INIT) and since when."""
+    """What one stage of a worker is doing: the ticket of its task (or IDLE, INIT) and since when."""
 
-    index: int
+    ticket: int
     since: float
 
     def busy_for(self, now: float) -> float:
-        """Seconds the stage has been at this mini-batch; 0 when idle."""
-        return 0.0 if self.index == IDLE else now - self.since
+        """Seconds the stage has been at this task; 0 when idle."""
+        return 0.0 if self.ticket == IDLE else now - self.since
 
 
 class Pulse:
@@ -45,9 +46,9 @@ class Pulse:
         pulse.idle(RUN)
         return pulse
 
-    def busy(self, slot: int, index: int, now: float) -> None:
-        """The stage begins `index`."""
-        SLOT.pack_into(self._page, slot, index, now)
+    def busy(self, slot: int, ticket: int, now: float) -> None:
+        """The stage begins the task of this ticket."""
+        SLOT.pack_into(self._page, slot, ticket, now)
 
     def idle(self, slot: int) -> None:
         """The stage has ended what it did."""

@@ -54,7 +54,7 @@ class ScriptScorer:
 
     def run(self, items: Any, task: Task) -> Any:
         """Calls the script's `run()`."""
-        context = MiniBatchContext(task.minibatch.index, task.first_item, task.attempt, items)
+        context = MiniBatchContext(task.minibatch.index, task.first_item + task.span[0], task.attempt, items)
         return self._script.call(items, context)
 
     def shutdown(self) -> None:

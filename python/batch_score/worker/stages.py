@@ -19,6 +19,8 @@ from batch_score.output.keys import file_keys, tabular_keys
 from batch_score.output.returned import accept
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow as pa
 
     from batch_score.dataset.base import Batch
@@ -59,14 +61,16 @@ class Stages:
         self._spec = spec
         self._scorer = scorer
         self._encoder = encoder_for(spec.output) if spec.output else None
+        self._key_columns = () if isinstance(spec.key, str) else spec.key
+        self._kept: tuple[int, Batch] | None = None
 
     def load(self, task: Task) -> Loaded:
-        """Reads the mini-batch."""
+        """Reads the mini-batch, or takes a part of it."""
         started = time.time()
         begin = time.perf_counter()
         try:
-            batch = self._spec.readers[task.minibatch.dataset].read(task.minibatch)
-            items = self._scorer.items(batch)
+            batch = self._read(task)
+            items = None if task.describe else self._scorer.items(batch)
         except Exception as error:  # noqa: BLE001 - a failed try, whatever the reader met
             timings = Timings(started=started, load=time.perf_counter() - begin)
             return Loaded(task, timings, fault=fault_of(error))
@@ -74,10 +78,23 @@ class Stages:
             logger.warning("mini-batch %d: %d invalid lines dropped", task.minibatch.index, batch.dropped)
         return Loaded(task, Timings(started=started, load=time.perf_counter() - begin), batch, items)
 
+    def _read(self, task: Task) -> Batch:
+        """The items of a task. A mini-batch in parts stays in memory, because the next task wants another part."""
+        minibatch = task.minibatch
+        if self._kept is None or self._kept[0] != minibatch.index:
+            self._kept = None
+            batch: Batch = self._spec.readers[minibatch.dataset].read(minibatch)
+        else:
+            batch = self._kept[1]
+        if task.part is None:
+            return batch
+        self._kept = minibatch.index, batch
+        return batch.part(minibatch, *task.part)
+
     def run(self, loaded: Loaded, waiting: float) -> Ran:
         """Calls the scorer; a generator is consumed here, inside the time limit of `run()`."""
         timings = replace(loaded.timings, waiting=waiting)
-        if loaded.batch is None or loaded.batch.items == 0:
+        if loaded.batch is None or loaded.batch.items == 0 or loaded.task.describe:
             return Ran(loaded, timings, accept([]), loaded.fault)
         begin, cpu = time.perf_counter(), time.process_time()
         returned, fault = None, None
@@ -95,7 +112,7 @@ class Stages:
         """The outcome and the encoded rows; rows that cannot be encoded make the try a failed one."""
         begin = time.perf_counter()
         encoded, fault = Encoded(b"", ()), ran.fault
-        if fault is None and self._encoder is not None:
+        if fault is None and self._encoder is not None and not ran.loaded.task.describe:
             try:
                 encoded = self._encoded(ran)
             except Exception as error:  # noqa: BLE001 - a failed try: the value is the script's
@@ -109,38 +126,58 @@ class Stages:
         if batch is None or returned is None or self._encoder is None or returned.length == 0:
             return Encoded(b"", ())
         where = positions(returned, batch.items, batch.ordinals if isinstance(batch, TableBatch) else None)
-        keys = self._keys(ran.loaded.task.minibatch, batch) if self._encoder.keyed else None
+        keys = self._keys(ran.loaded.task, batch) if self._encoder.keyed else None
         return self._encoder.encode(returned, keys, where)
 
-    def _keys(self, minibatch: MiniBatch, batch: Batch) -> pa.Table | None:
+    def _keys(self, task: Task, batch: Batch) -> pa.Table | None:
         if isinstance(batch, FileBatch):
-            return file_keys(self._spec.key, minibatch.files)
-        return tabular_keys(self._spec.key, minibatch.source, batch.ordinals, batch.table)
+            return file_keys(self._spec.key, task.minibatch.files[slice(*task.span)])
+        return tabular_keys(self._spec.key, task.minibatch.source, batch.ordinals, batch.table)
 
     def _outcome(self, ran: Ran, fault: Fault | None, encoded: Encoded) -> Outcome:
         task, batch = ran.loaded.task, ran.loaded.batch
         dropped = batch.dropped if batch else 0
-        total = task.minibatch.rows - dropped
         outcome = Outcome(
             index=task.minibatch.index,
             attempt=task.attempt,
             status=Status.RUN_DONE,
-            total=total,
+            total=task.items - dropped,
             bytes_read=batch.bytes_read if batch else 0,
             dropped=dropped,
+            part=task.part,
+            ticket=task.ticket,
         )
-        if fault is not None:
+        if batch is None or ran.returned is None or fault is not None:
             status = Status.LOAD_EXCEPTION if batch is None else Status.RUN_EXCEPTION
             return replace(outcome, status=status, fault=fault)
-        assert batch is not None  # noqa: S101 - no fault means that the mini-batch was read
-        assert ran.returned is not None  # noqa: S101 - and that run() returned
+        if task.describe:
+            return replace(outcome, status=Status.DESCRIBED, failed_items=self._asked_for(task, batch))
+        failed = (*batch.failed_items, *_missing(task.minibatch, batch, ran.returned))
         return replace(
             outcome,
             returned=ran.returned.length,
             succeeded=min(batch.items, ran.returned.length),
             columns=encoded.columns,
-            failed_items=(*batch.failed_items, *_missing(task.minibatch, batch, ran.returned)),
+            failed_items=self._described(task.minibatch, batch, failed),
         )
+
+    def _asked_for(self, task: Task, batch: Batch) -> tuple[FailedItem, ...]:
+        """Items that failed for good; the fault of one that cannot be read is its own, that of others is empty."""
+        first = task.minibatch.first_row
+        unreadable = {item.row: item for item in batch.failed_items}
+        items = [
+            unreadable.get(first + position) or FailedItem(task.minibatch.source, first + position, Fault("", ""))
+            for position in task.describe
+        ]
+        return self._described(task.minibatch, batch, items)
+
+    def _described(self, minibatch: MiniBatch, batch: Batch, items: Sequence[FailedItem]) -> tuple[FailedItem, ...]:
+        """Failed items with their keys and records."""
+        positions = [item.row - minibatch.first_row for item in items if item.row is not None]
+        if len(positions) < len(items) or not items:
+            return tuple(items)
+        found = batch.describe(positions, self._key_columns)
+        return tuple(replace(item, key=one.key, record=one.record) for item, one in zip(items, found, strict=True))
 
 
 def _missing(minibatch: MiniBatch, batch: Batch, returned: Returned) -> list[FailedItem]:

@@ -2,20 +2,22 @@
 
 mod growing;
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 mod tests;
 
-use std::path::Path;
+use std::io::ErrorKind;
 
 use self::growing::GrowingFile;
 use crate::error::{Error, Result};
-use crate::journal::{Ending, Kind, Progress, Record, RunId, encode_header, extend_crc};
-use crate::recover::recover;
+use crate::journal::{
+    Ending, HEADER_LEN, Identities, Kind, Progress, Record, RunId, encode_header, extend_crc, malformed,
+};
+use crate::recover::{RunFiles, recover};
 
 /// How much may be appended between two syncs to the disk: what a power loss can cost.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GroupCommit {
-    /// Bytes of output and journal.
+    /// Bytes of all three files.
     pub bytes: u64,
     /// Seconds, looked at whenever something is appended; infinity for no bound.
     pub seconds: f64,
@@ -36,21 +38,25 @@ impl GroupCommit {
     }
 }
 
-/// The only writer of a run's output and of its journal.
+/// The only writer of a run's output, of its failed items and of its journal.
 ///
 /// What an append left is valid after the death of the process at any instant; what a sync left is valid after
-/// the loss of power. The format and what survives what are described at [`Journal`] and in
-/// `docs/formats/journal.md`. Without an output file (a run that keeps only the summary) payloads are empty.
+/// the loss of power. The format and what survives what are described at [`Journal`](crate::journal::Journal) and
+/// in `docs/formats/journal.md`. Without an output file (a run that keeps only its summary) payloads are empty.
 ///
-/// When a write fails, because the disk is full for instance, both files are cut back to where they were and the
+/// When a write fails, because the disk is full for instance, all files are cut back to where they were and the
 /// writer stays usable. When a sync fails, nobody knows what is on the disk: the writer then refuses everything,
 /// and the run can be resumed from the journal.
 #[derive(Debug)]
 pub struct AppendWriter {
+    // In this order they go away, too, when creating the run fails: the locked journal last.
+    failed_items: GrowingFile,
     output: Option<GrowingFile>,
     journal: GrowingFile,
     crc: u32,
     progress: Progress,
+    cut_off: CutOff,
+    identities: Identities,
     group: GroupCommit,
     unsynced: u64,
     synced_at: f64,
@@ -59,66 +65,95 @@ pub struct AppendWriter {
     sync_failed: bool,
 }
 
+/// What resuming a run took off its journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CutOff {
+    /// Undamaged records whose bytes, or those of one before, were not in the files.
+    pub lost: u64,
+    /// Whether the journal ended in a record that was cut off or damaged.
+    pub torn: bool,
+}
+
 impl AppendWriter {
-    /// Creates both files; `now` is the caller's clock in seconds.
+    /// Creates the files; `now` is the caller's clock in seconds.
     ///
     /// # Errors
-    /// [`Error::Io`] of kind `AlreadyExists` when either file is there, or of another kind when one cannot be
-    /// created; neither is left behind then. [`Error::Option`] for a negative time between syncs.
-    pub fn create(
-        output: Option<&Path>,
-        journal: &Path,
-        run_id: RunId,
-        group: GroupCommit,
-        now: f64,
-    ) -> Result<Self> {
+    /// [`Error::Io`] of kind `AlreadyExists` when one of them is there, or of another kind when one cannot be
+    /// created; none is left behind then. [`Error::Option`] for a negative time between syncs.
+    pub fn create(files: RunFiles<'_>, run_id: RunId, group: GroupCommit, now: f64) -> Result<Self> {
         let group = group.check()?;
-        let output = output.map(GrowingFile::create).transpose()?;
-        let begun = GrowingFile::create(journal).and_then(|file| begin_journal(file, run_id));
-        let (journal, crc) = begun.inspect_err(|_| {
-            if let Some(output) = &output {
-                output.discard();
-            }
-        })?;
-        let unsynced = journal.end;
-        Ok(Self { crc, unsynced, ..Self::over(output, journal, group, now) })
+        // First made and last removed, so that whoever sees it finds it locked.
+        let journal = GrowingFile::create_locked(files.journal)?;
+        let failed_items = GrowingFile::create(files.failed_items)?;
+        let output = files.output.map(GrowingFile::create).transpose()?;
+        let mut writer = Self::over([failed_items, journal], output, group, now);
+        writer.begin(run_id)?;
+        Ok(writer)
     }
 
-    /// Goes on after what [`recover`] finds good, and cuts off the rest of both files.
+    /// Goes on after what [`recover`] finds good, and cuts off the rest of all files.
+    ///
+    /// A run of which nothing was committed begins anew: there is no journal, or less than its header, and there
+    /// are no bytes in the other files.
     ///
     /// # Errors
-    /// As [`recover`]; [`Error::Io`] of kind `WouldBlock` while another process writes the run, or of another kind
-    /// when a file cannot be opened for writing or cut; [`Error::Option`] for a negative time between syncs.
-    pub fn resume(
-        output: Option<&Path>,
-        journal: &Path,
-        run_id: RunId,
-        group: GroupCommit,
-        now: f64,
-    ) -> Result<Self> {
+    /// As [`recover`]; [`Error::Malformed`] when there is no journal or less than its header, but bytes in another
+    /// file; [`Error::Io`] of kind `WouldBlock` while another process writes the run, or of another kind when a
+    /// file cannot be opened for writing or cut; [`Error::Option`] for a negative time between syncs.
+    pub fn resume(files: RunFiles<'_>, run_id: RunId, group: GroupCommit, now: f64) -> Result<Self> {
         let group = group.check()?;
         // Before anything is read, so that no other process is still adding to it.
-        let opened = GrowingFile::open(journal)?;
-        opened.lock()?;
-        let recovered = recover(output, journal, run_id)?;
-        let mut journal = opened;
-        let mut output = output.map(GrowingFile::open).transpose()?;
-        let end = recovered.progress.summary().end;
-        // The output first: a journal that knows too much of it is mended by the next recovery.
-        output.as_mut().map_or(Ok(()), |output| output.cut(end))?;
-        journal.cut(recovered.journal_end)?;
+        let journal = claim_journal(files)?;
+        if journal.length()? < HEADER_LEN as u64 {
+            return Self::begin_anew(files, journal, run_id, group, now);
+        }
+        let recovered = recover(files, run_id)?;
+        let mut writer = Self::open_others(files, journal, group, now)?;
+        let good = recovered.progress.summary();
+        // The journal last: one that knows too much of the others is mended by the next recovery.
+        writer.failed_items.cut(good.failed_end)?;
+        writer.output.as_mut().map_or(Ok(()), |output| output.cut(good.end))?;
+        writer.journal.cut(recovered.journal_end)?;
         // What the process before this one appended may not be on the disk yet.
-        let unsynced = journal.end.saturating_add(end);
-        let (crc, progress) = (recovered.crc, recovered.progress);
-        Ok(Self { crc, progress, unsynced, ..Self::over(output, journal, group, now) })
+        writer.unsynced = recovered.journal_end.saturating_add(good.end).saturating_add(good.failed_end);
+        writer.crc = recovered.crc;
+        writer.progress = recovered.progress;
+        writer.identities = recovered.identities;
+        writer.cut_off = CutOff { lost: recovered.lost, torn: recovered.torn };
+        Ok(writer)
     }
 
-    fn over(output: Option<GrowingFile>, journal: GrowingFile, group: GroupCommit, now: f64) -> Self {
+    /// Begins on the empty leftovers of a run that died before its journal had a header.
+    fn begin_anew(
+        files: RunFiles<'_>,
+        journal: GrowingFile,
+        run_id: RunId,
+        group: GroupCommit,
+        now: f64,
+    ) -> Result<Self> {
+        refuse_rows_without_journal(files, "damaged", journal.length()?)?;
+        let mut writer = Self::open_others(files, journal, group, now)?;
+        // Longer than what is left of the journal, so it covers all of that.
+        writer.begin(run_id)?;
+        Ok(writer)
+    }
+
+    fn open_others(files: RunFiles<'_>, journal: GrowingFile, group: GroupCommit, now: f64) -> Result<Self> {
+        let failed_items = GrowingFile::open_or_make(files.failed_items)?;
+        let output = files.output.map(GrowingFile::open_or_make).transpose()?;
+        Ok(Self::over([failed_items, journal], output, group, now))
+    }
+
+    fn over(files: [GrowingFile; 2], output: Option<GrowingFile>, group: GroupCommit, now: f64) -> Self {
+        let [failed_items, journal] = files;
         Self {
+            failed_items,
             output,
             journal,
             crc: 0,
             progress: Progress::default(),
+            cut_off: CutOff::default(),
+            identities: Identities::default(),
             group,
             unsynced: 0,
             synced_at: now,
@@ -128,10 +163,43 @@ impl AppendWriter {
         }
     }
 
+    /// Writes the header of the journal; with it the run has begun, so its files stay.
+    fn begin(&mut self, run_id: RunId) -> Result<()> {
+        let (header, crc) = encode_header(&run_id);
+        match self.journal.write(&[&header]) {
+            Ok(end) => self.journal.adopt(end),
+            Err(error) => {
+                drop(self.journal.mend());
+                return Err(error);
+            }
+        }
+        self.crc = crc;
+        self.unsynced = self.journal.end;
+        self.files().for_each(GrowingFile::keep);
+        Ok(())
+    }
+
+    /// All files in the order in which they are written and synced: the journal behind those it speaks of.
+    fn files(&mut self) -> impl Iterator<Item = &mut GrowingFile> {
+        [Some(&mut self.failed_items), self.output.as_mut(), Some(&mut self.journal)].into_iter().flatten()
+    }
+
     /// What was appended so far.
     #[must_use]
     pub fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// What resuming this run cut off; nothing for a new one.
+    #[must_use]
+    pub fn cut_off(&self) -> CutOff {
+        self.cut_off
+    }
+
+    /// The identity of a mini-batch that had ended when the run was resumed.
+    #[must_use]
+    pub fn identity(&self, index: u64) -> Option<u32> {
+        self.identities.get(index)
     }
 
     /// Writes the header line, before any other byte of the output; returns the new end of the output.
@@ -139,37 +207,35 @@ impl AppendWriter {
     /// # Errors
     /// As [`AppendWriter::append`].
     pub fn preamble(&mut self, payload: &[u8], now: f64) -> Result<u64> {
-        self.write(Kind::Preamble, Ending::default(), &[payload], now)
+        self.append(Kind::Preamble, Ending::default(), &[payload], &[], now)
     }
 
-    /// Commits a mini-batch: its bytes, then its record; returns the new end of the output in bytes.
+    /// Ends a mini-batch: its lines of failed items, its rows, then its record; returns the new end of the output
+    /// in bytes.
     ///
     /// # Errors
     /// [`Error::Option`] for what may not come next (a mini-batch that has ended already, more items succeeded
-    /// than there are, bytes without an output file); [`Error::Io`] when a write fails, after which the writer
-    /// stays usable, or when a sync fails, after which it does not although this mini-batch is committed.
-    pub fn append(&mut self, ending: Ending, payload: &[&[u8]], now: f64) -> Result<u64> {
-        self.write(Kind::Committed, ending, payload, now)
-    }
-
-    /// Records that a mini-batch failed for good.
-    ///
-    /// # Errors
-    /// As [`AppendWriter::append`].
-    pub fn fail(&mut self, ending: Ending, now: f64) -> Result<()> {
-        self.write(Kind::Failed, ending, &[], now).map(drop)
-    }
-
-    fn write(&mut self, kind: Kind, ending: Ending, payload: &[&[u8]], now: f64) -> Result<u64> {
+    /// than there are or were returned, rows of a failed one, rows without an output file); [`Error::Io`] when a
+    /// write fails, after which the writer stays usable, or when a sync fails, after which it does not although
+    /// the mini-batch has ended.
+    pub fn append(
+        &mut self,
+        kind: Kind,
+        ending: Ending,
+        payload: &[&[u8]],
+        failed_items: &[u8],
+        now: f64,
+    ) -> Result<u64> {
         self.mend()?;
-        let record = self.record(kind, ending, payload)?;
+        let record = self.record(kind, ending, payload, failed_items)?;
         let (bytes, crc) = record.encode(self.crc);
-        if let Err(error) = self.write_both(payload, &bytes) {
+        if let Err(error) = self.write(payload, failed_items, &bytes) {
             // If a cut fails too, the next call repeats it before it does anything else.
             drop(self.mend());
             return Err(error);
         }
-        let added = record.end - self.progress.summary().end;
+        let before = self.progress.summary();
+        let added = (record.end - before.end).saturating_add(record.failed_end - before.failed_end);
         self.progress.apply(&record).map_err(Error::Option)?;
         self.crc = crc;
         self.unsynced = self.unsynced.saturating_add(added).saturating_add(bytes.len() as u64);
@@ -180,29 +246,27 @@ impl AppendWriter {
         Ok(record.end)
     }
 
-    fn record(&self, kind: Kind, ending: Ending, payload: &[&[u8]]) -> Result<Record> {
-        let start = self.progress.summary().end;
-        let end = payload.iter().try_fold(start, |end, slice| end.checked_add(slice.len() as u64));
-        let end = end.ok_or_else(|| Error::Option("the output would be too long".to_owned()))?;
+    fn record(&self, kind: Kind, ending: Ending, payload: &[&[u8]], failed_items: &[u8]) -> Result<Record> {
+        let before = self.progress.summary();
+        let (end, output_crc) = lengthened("the output", before.end, payload)?;
+        let (failed_end, failed_crc) = lengthened("the failed items", before.failed_end, &[failed_items])?;
         if self.output.is_none() && end > 0 {
             return Err(Error::Option("this run has no output file, so a payload must be empty".to_owned()));
         }
-        let bytes_crc = payload.iter().fold(0, |crc, slice| extend_crc(crc, slice));
-        let record = Record { kind, ending, end, bytes_crc };
+        let record = Record { kind, ending, end, failed_end, output_crc, failed_crc };
         self.progress.check(&record).map_err(Error::Option)?;
         Ok(record)
     }
 
-    fn write_both(&mut self, payload: &[&[u8]], record: &[u8]) -> Result<()> {
-        let Some(output) = &mut self.output else {
-            let end = self.journal.write(&[record])?;
-            self.journal.adopt(end);
-            return Ok(());
-        };
-        let end = output.write(payload)?;
+    fn write(&mut self, payload: &[&[u8]], failed_items: &[u8], record: &[u8]) -> Result<()> {
+        let failed_end = self.failed_items.write(&[failed_items])?;
+        let end = self.output.as_mut().map(|output| output.write(payload)).transpose()?;
         let journal_end = self.journal.write(&[record])?;
+        self.failed_items.adopt(failed_end);
+        if let (Some(output), Some(end)) = (&mut self.output, end) {
+            output.adopt(end);
+        }
         self.journal.adopt(journal_end);
-        output.adopt(end);
         Ok(())
     }
 
@@ -212,11 +276,10 @@ impl AppendWriter {
             let reason = "an earlier sync failed, so what is on the disk is unknown; resume the run";
             return Err(Error::io(&self.journal.path, std::io::Error::other(reason)));
         }
-        self.journal.mend()?;
-        self.output.as_mut().map_or(Ok(()), GrowingFile::mend)
+        self.files().try_for_each(GrowingFile::mend)
     }
 
-    /// Brings everything to the disk, the output before the journal that speaks of it.
+    /// Brings everything to the disk, the journal after the files that it speaks of.
     ///
     /// # Errors
     /// [`Error::Io`]; the writer refuses everything afterwards.
@@ -233,14 +296,9 @@ impl AppendWriter {
     }
 
     fn sync_files(&mut self) -> Result<()> {
-        if let Some(output) = &self.output {
-            output.sync()?;
-        }
-        self.journal.sync()?;
+        self.files().try_for_each(GrowingFile::sync)?;
         if !self.folders_synced {
-            for file in self.output.iter().chain([&self.journal]) {
-                file.sync_folder()?;
-            }
+            self.files().try_for_each(|file| file.sync_folder())?;
             self.folders_synced = true;
         }
         Ok(())
@@ -256,10 +314,41 @@ impl AppendWriter {
     }
 }
 
-fn begin_journal(mut journal: GrowingFile, run_id: RunId) -> Result<(GrowingFile, u32)> {
-    let (header, crc) = encode_header(&run_id);
-    let begun = journal.lock().and_then(|()| journal.write(&[&header]));
-    let end = begun.inspect_err(|_| journal.discard())?;
-    journal.adopt(end);
-    Ok((journal, crc))
+/// The end and the CRC of the bytes when `slices` are added to a file.
+fn lengthened(file: &str, end: u64, slices: &[&[u8]]) -> Result<(u64, u32)> {
+    let end = slices.iter().try_fold(end, |end, slice| end.checked_add(slice.len() as u64));
+    let end = end.ok_or_else(|| Error::Option(format!("{file} would be too long")))?;
+    Ok((end, slices.iter().fold(0, |crc, slice| extend_crc(crc, slice))))
+}
+
+/// Opens and locks the journal of a run to be resumed; makes an empty one if no file of the run has bytes.
+fn claim_journal(files: RunFiles<'_>) -> Result<GrowingFile> {
+    let journal = match GrowingFile::open(files.journal) {
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            refuse_rows_without_journal(files, "gone", 0)?;
+            GrowingFile::open_or_make(files.journal)?
+        }
+        opened => opened?,
+    };
+    journal.lock()?;
+    Ok(journal)
+}
+
+/// Refuses bytes that no journal speaks of; changes nothing.
+fn refuse_rows_without_journal(files: RunFiles<'_>, state: &str, length: u64) -> Result<()> {
+    for path in files.output.into_iter().chain([files.failed_items]) {
+        let bytes = match std::fs::metadata(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => 0,
+            found => found.map_err(|error| Error::io(path, error))?.len(),
+        };
+        if bytes > 0 {
+            let reason = format!(
+                "the journal is {state}, so which of the {bytes} bytes of {} are good is unknown and nothing was \
+                 touched; bring the journal back or start a new run; what there is of it ends",
+                path.display()
+            );
+            return Err(malformed(files.journal, length, reason));
+        }
+    }
+    Ok(())
 }

@@ -1,20 +1,27 @@
-//! The journal of a run: which mini-batch ended at which byte of the output.
+//! The journal of a run: which mini-batch ended at which byte of the output and of the failed items.
 
-use std::collections::BTreeMap;
+mod identities;
+mod progress;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;
+
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
+pub use self::identities::Identities;
+pub use self::progress::{Progress, Summary};
 use crate::error::{Error, Result};
 
 /// The first bytes of every journal; the byte above 127 and the two line ends reveal a copy made as text.
 const MAGIC: [u8; 8] = *b"\x89BSJ\r\n\x1a\n";
 /// The only format version this build writes and reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 32;
 /// Bytes of every record.
-pub const RECORD_LEN: usize = 48;
+pub const RECORD_LEN: usize = 72;
 
 /// A fingerprint that the caller computes from a run's input and settings: this journal belongs to that run.
 pub type RunId = [u8; 16];
@@ -24,10 +31,12 @@ pub type RunId = [u8; 16];
 pub enum Kind {
     /// The output begins with a header line, which belongs to no mini-batch.
     Preamble,
-    /// The bytes of a mini-batch are in the output.
+    /// A mini-batch was scored in one piece: its bytes are in the output.
     Committed,
-    /// A mini-batch failed for good and left no bytes.
+    /// A mini-batch failed for good and left nothing in the output.
     Failed,
+    /// A mini-batch was scored in parts after it had failed as a whole: the bytes of the good ones are in the output.
+    Bisected,
 }
 
 impl Kind {
@@ -38,6 +47,7 @@ impl Kind {
             Self::Preamble => "preamble",
             Self::Committed => "committed",
             Self::Failed => "failed",
+            Self::Bisected => "bisected",
         }
     }
 
@@ -46,6 +56,7 @@ impl Kind {
             Self::Preamble => 1,
             Self::Committed => 2,
             Self::Failed => 3,
+            Self::Bisected => 4,
         }
     }
 
@@ -54,6 +65,7 @@ impl Kind {
             1 => Some(Self::Preamble),
             2 => Some(Self::Committed),
             3 => Some(Self::Failed),
+            4 => Some(Self::Bisected),
             _ => None,
         }
     }
@@ -64,12 +76,16 @@ impl Kind {
 pub struct Ending {
     /// The mini-batch.
     pub index: u64,
+    /// What the caller computed from the mini-batch to recognise it, opaque here.
+    pub identity: u32,
     /// Which try this was, 0 for the first.
     pub attempt: u32,
     /// Items of the mini-batch.
     pub total: u64,
-    /// Items that succeeded, at most `total`.
+    /// Items that succeeded, at most `total` and at most `returned`.
     pub succeeded: u64,
+    /// Elements that were returned for it: its rows in the output. May exceed `total`.
+    pub returned: u64,
 }
 
 /// One record of the journal.
@@ -81,22 +97,29 @@ pub struct Record {
     pub ending: Ending,
     /// Length of the output once this record holds.
     pub end: u64,
+    /// Length of the failed items once this record holds.
+    pub failed_end: u64,
     /// CRC-32 of the bytes that this record added to the output; 0 when it added none.
-    pub bytes_crc: u32,
+    pub output_crc: u32,
+    /// CRC-32 of the bytes that this record added to the failed items; 0 when it added none.
+    pub failed_crc: u32,
 }
 
 impl Record {
     /// The record as stored after records whose running CRC is `crc`, and the running CRC after it.
     #[must_use]
     pub fn encode(&self, crc: u32) -> (Vec<u8>, u32) {
+        let Ending { index, identity, attempt, total, succeeded, returned } = self.ending;
         let mut bytes = Vec::with_capacity(RECORD_LEN);
-        bytes.extend(self.kind.code().to_le_bytes());
-        bytes.extend(self.ending.attempt.to_le_bytes());
-        bytes.extend(self.ending.index.to_le_bytes());
-        bytes.extend(self.ending.total.to_le_bytes());
-        bytes.extend(self.ending.succeeded.to_le_bytes());
-        bytes.extend(self.end.to_le_bytes());
-        bytes.extend(self.bytes_crc.to_le_bytes());
+        for field in [self.kind.code(), attempt] {
+            bytes.extend(field.to_le_bytes());
+        }
+        for field in [index, total, succeeded, returned, self.end, self.failed_end] {
+            bytes.extend(field.to_le_bytes());
+        }
+        for field in [identity, self.output_crc, self.failed_crc] {
+            bytes.extend(field.to_le_bytes());
+        }
         seal(bytes, crc)
     }
 
@@ -107,9 +130,14 @@ impl Record {
         let index = take_u64(&mut bytes)?;
         let total = take_u64(&mut bytes)?;
         let succeeded = take_u64(&mut bytes)?;
+        let returned = take_u64(&mut bytes)?;
         let end = take_u64(&mut bytes)?;
-        let bytes_crc = take_u32(&mut bytes)?;
-        Some(Self { kind, ending: Ending { index, attempt, total, succeeded }, end, bytes_crc })
+        let failed_end = take_u64(&mut bytes)?;
+        let identity = take_u32(&mut bytes)?;
+        let output_crc = take_u32(&mut bytes)?;
+        let failed_crc = take_u32(&mut bytes)?;
+        let ending = Ending { index, identity, attempt, total, succeeded, returned };
+        Some(Self { kind, ending, end, failed_end, output_crc, failed_crc })
     }
 }
 
@@ -153,20 +181,24 @@ fn take_u64(bytes: &mut &[u8]) -> Option<u64> {
 
 /// A journal opened for reading, record by record up to the first torn one.
 ///
-/// # Format, version 1
+/// # Format, version 2
 ///
-/// All integers are little endian. A header of 32 bytes, then records of 48 bytes, nothing else:
+/// All integers are little endian. A header of 32 bytes, then records of 72 bytes, nothing else:
 ///
 /// | header | bytes | | record | bytes | |
 /// |---|---|---|---|---|---|
-/// | magic | 0..8 | `89 42 53 4A 0D 0A 1A 0A` | kind | 0..4 | 1 preamble, 2 committed, 3 failed |
-/// | version | 8..12 | 1 | attempt | 4..8 | 0 for the first try |
+/// | magic | 0..8 | `89 42 53 4A 0D 0A 1A 0A` | kind | 0..4 | 1 preamble, 2 committed, 3 failed, 4 bisected |
+/// | version | 8..12 | 2 | attempt | 4..8 | 0 for the first try |
 /// | run id | 12..28 | chosen by the caller | index | 8..16 | the mini-batch |
 /// | crc | 28..32 | | items total | 16..24 | |
-/// | | | | items succeeded | 24..32 | at most the total |
-/// | | | | end | 32..40 | length of the output after this record |
-/// | | | | crc of bytes | 40..44 | of the output from the previous end to this one |
-/// | | | | crc | 44..48 | |
+/// | | | | items succeeded | 24..32 | at most the total, at most returned |
+/// | | | | returned | 32..40 | rows of the mini-batch in the output |
+/// | | | | end | 40..48 | length of the output after this record |
+/// | | | | failed end | 48..56 | length of the failed items after this record |
+/// | | | | identity | 56..60 | of the mini-batch, chosen by the caller |
+/// | | | | crc of output | 60..64 | from the previous end to this one |
+/// | | | | crc of failed items | 64..68 | from the previous failed end to this one |
+/// | | | | crc | 68..72 | |
 ///
 /// Every CRC is the CRC-32 of zlib. The last field of the header and of each record continues the one before
 /// it over the bytes of its own header or record, so it covers the whole file up to there: a record of another
@@ -174,11 +206,11 @@ fn take_u64(bytes: &mut &[u8]) -> Option<u64> {
 ///
 /// # What it does not hold
 ///
-/// The rows, where a mini-batch lies in the input, why one failed, the name of the output, any time of day.
+/// The rows, where a mini-batch lies in the input, why one failed, the names of the other files, any time of day.
 ///
 /// # What never changes
 ///
-/// Magic and version stay where they are in every version. Within version 1 no field moves, changes its
+/// Magic and version stay where they are in every version. Within version 2 no field moves, changes its
 /// meaning or gets a new value; a reader refuses what it does not know.
 #[derive(Debug)]
 pub struct Journal {
@@ -203,7 +235,7 @@ impl Journal {
             malformed(
                 path,
                 length as u64,
-                "the header ends too soon, so nothing was committed; start a new run",
+                "the header is cut off, so there are no records; resume the run; the file ends",
             )
         })?;
         let (run_id, crc) = check_header(path, &header)?;
@@ -317,279 +349,4 @@ fn open_seal(block: &[u8], crc: u32) -> Option<u32> {
 
 pub(crate) fn malformed(path: &Path, offset: u64, reason: impl Into<String>) -> Error {
     Error::Malformed { path: path.to_path_buf(), offset, reason: reason.into() }
-}
-
-/// What a sequence of records comes to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Length of the output in bytes.
-    pub end: u64,
-    /// Mini-batches whose bytes are in the output.
-    pub committed: u64,
-    /// Mini-batches that failed for good.
-    pub failed: u64,
-    /// Items of all these mini-batches.
-    pub items_total: u64,
-    /// Items of the committed ones that succeeded.
-    pub items_succeeded: u64,
-}
-
-/// The state that records lead to, and the law of what may come next.
-///
-/// A preamble comes before any other byte of the output; a mini-batch ends once; the output never shrinks; a
-/// failed mini-batch adds nothing. The append writer asks before it writes, recovery while it reads.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    summary: Summary,
-    /// By `index / 64`: a bit for each committed and a bit for each failed mini-batch. A map, so that memory
-    /// follows the number of records whatever indices a file claims.
-    ended: BTreeMap<u64, [u64; 2]>,
-}
-
-impl Progress {
-    /// Totals so far.
-    #[must_use]
-    pub fn summary(&self) -> Summary {
-        self.summary
-    }
-
-    /// Whether the bytes of this mini-batch are in the output.
-    #[must_use]
-    pub fn committed(&self, index: u64) -> bool {
-        let [committed, _] = self.bits(index);
-        committed & bit(index) != 0
-    }
-
-    /// Whether this mini-batch failed for good.
-    #[must_use]
-    pub fn failed(&self, index: u64) -> bool {
-        let [_, failed] = self.bits(index);
-        failed & bit(index) != 0
-    }
-
-    fn bits(&self, index: u64) -> [u64; 2] {
-        self.ended.get(&(index / 64)).copied().unwrap_or_default()
-    }
-
-    /// The totals after `record`.
-    ///
-    /// # Errors
-    /// The reason why `record` may not come next.
-    pub fn check(&self, record: &Record) -> std::result::Result<Summary, String> {
-        match record.kind {
-            Kind::Preamble => self.check_preamble(record),
-            Kind::Committed | Kind::Failed => self.check_ending(record),
-        }
-    }
-
-    fn check_preamble(&self, record: &Record) -> std::result::Result<Summary, String> {
-        if self.summary.end > 0 {
-            return Err("a preamble must be the first bytes of the output".to_owned());
-        }
-        if record.end == 0 || record.ending != Ending::default() {
-            return Err("a preamble must have bytes and belong to no mini-batch".to_owned());
-        }
-        Ok(Summary { end: record.end, ..self.summary })
-    }
-
-    fn check_ending(&self, record: &Record) -> std::result::Result<Summary, String> {
-        let Ending { index, total, succeeded, .. } = record.ending;
-        if self.committed(index) || self.failed(index) {
-            return Err(format!("mini-batch {index} has ended already, it can do so only once"));
-        }
-        if succeeded > total {
-            return Err(format!("mini-batch {index} cannot have {succeeded} of {total} items succeeded"));
-        }
-        if record.end < self.summary.end {
-            return Err(format!("mini-batch {index} cannot shrink the output to {} bytes", record.end));
-        }
-        if record.kind == Kind::Failed && (record.end, record.bytes_crc) != (self.summary.end, 0) {
-            return Err(format!("mini-batch {index} failed, so it cannot have bytes in the output"));
-        }
-        self.totals_after(record).ok_or_else(|| format!("the items of mini-batch {index} overflow the total"))
-    }
-
-    fn totals_after(&self, record: &Record) -> Option<Summary> {
-        let Summary { committed, failed, items_total, items_succeeded, .. } = self.summary;
-        let is_committed = record.kind == Kind::Committed;
-        let succeeded = if is_committed { record.ending.succeeded } else { 0 };
-        Some(Summary {
-            end: record.end,
-            committed: committed + u64::from(is_committed),
-            failed: failed + u64::from(!is_committed),
-            items_total: items_total.checked_add(record.ending.total)?,
-            items_succeeded: items_succeeded.checked_add(succeeded)?,
-        })
-    }
-
-    /// Takes `record` in.
-    ///
-    /// # Errors
-    /// As [`Progress::check`]; nothing has changed then.
-    pub fn apply(&mut self, record: &Record) -> std::result::Result<(), String> {
-        self.summary = self.check(record)?;
-        let index = record.ending.index;
-        match record.kind {
-            Kind::Preamble => {}
-            Kind::Committed => self.ended.entry(index / 64).or_default()[0] |= bit(index),
-            Kind::Failed => self.ended.entry(index / 64).or_default()[1] |= bit(index),
-        }
-        Ok(())
-    }
-}
-
-fn bit(index: u64) -> u64 {
-    1 << (index % 64)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod tests {
-    use super::*;
-
-    const RUN: RunId = *b"0123456789abcdef";
-
-    fn committed(index: u64, end: u64) -> Record {
-        let ending = Ending { index, attempt: 1, total: 5, succeeded: 4 };
-        Record { kind: Kind::Committed, ending, end, bytes_crc: 0xDEAD_BEEF }
-    }
-
-    fn failed(index: u64, end: u64) -> Record {
-        Record { kind: Kind::Failed, bytes_crc: 0, ..committed(index, end) }
-    }
-
-    fn preamble(end: u64) -> Record {
-        Record { kind: Kind::Preamble, ending: Ending::default(), end, bytes_crc: 7 }
-    }
-
-    fn stored(content: &[u8]) -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal");
-        std::fs::write(&path, content).unwrap();
-        (folder, path)
-    }
-
-    fn refusal(content: &[u8]) -> String {
-        let (_folder, path) = stored(content);
-        Journal::open(&path).unwrap_err().to_string()
-    }
-
-    fn bytes(hex: &str) -> Vec<u8> {
-        let digits = |at| hex.get(at..at + 2).unwrap();
-        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(digits(at), 16).unwrap()).collect()
-    }
-
-    /// The bytes of version 1, written down once: if this test has to change, the version has to.
-    #[test]
-    fn version_1_is_what_it_always_was() {
-        let (header, crc) = encode_header(&RUN);
-        assert_eq!(header, bytes("8942534a0d0a1a0a010000003031323334353637383961626364656658f47b7b"));
-        let (record, _) = committed(258, 1 << 40).encode(crc);
-        let expected = [
-            "02000000",
-            "01000000",
-            "0201000000000000",
-            "0500000000000000",
-            "0400000000000000",
-            "0000000000010000",
-            "efbeadde",
-            "b44de2f3",
-        ];
-        assert_eq!(record, bytes(&expected.concat()));
-    }
-
-    #[test]
-    fn records_come_back_as_they_were_written() {
-        let written = [preamble(9), committed(u64::MAX, 9), failed(0, 9), committed(1, u64::MAX)];
-        let (mut content, mut crc) = encode_header(&RUN);
-        for record in &written {
-            let (bytes, next) = record.encode(crc);
-            crc = next;
-            content.extend(bytes);
-        }
-        let (_folder, path) = stored(&content);
-        let mut journal = Journal::open(&path).unwrap();
-        assert_eq!(journal.run_id(), RUN);
-        for record in &written {
-            assert_eq!(journal.next_record().unwrap().as_ref(), Some(record));
-        }
-        assert_eq!(journal.next_record().unwrap(), None);
-        assert_eq!((journal.torn(), journal.end(), journal.crc()), (false, content.len() as u64, crc));
-    }
-
-    #[test]
-    fn an_undamaged_record_of_unknown_kind_is_refused() {
-        let (mut content, crc) = encode_header(&RUN);
-        let (record, _) = committed(0, 1).encode(crc);
-        let fields = record.get(4..44).unwrap();
-        content.extend(seal([&9_u32.to_le_bytes(), fields].concat(), crc).0);
-        let (_folder, path) = stored(&content);
-        let error = Journal::open(&path).unwrap().next_record().unwrap_err();
-        assert!(error.to_string().contains("unknown kind"), "{error}");
-    }
-
-    #[test]
-    fn a_record_of_another_run_or_place_does_not_fit() {
-        let (header, crc) = encode_header(&RUN);
-        let (first, next) = committed(0, 1).encode(crc);
-        let (second, _) = committed(1, 2).encode(next);
-        let (foreign, _) = committed(1, 2).encode(encode_header(&[0; 16]).1);
-        for (records, good) in [([&first, &foreign], 1), ([&second, &first], 0), ([&first, &first], 1)] {
-            let (_folder, path) = stored(&[header.as_slice(), records[0], records[1]].concat());
-            let mut journal = Journal::open(&path).unwrap();
-            let read = std::iter::from_fn(|| journal.next_record().unwrap()).count();
-            assert_eq!((read, journal.torn()), (good, true));
-        }
-    }
-
-    #[test]
-    fn headers_that_cannot_be_trusted_are_refused_with_the_reason() {
-        let (header, _) = encode_header(&RUN);
-        let with = |at: usize, byte: u8| {
-            let mut header = header.clone();
-            *header.get_mut(at).unwrap() = byte;
-            header
-        };
-        assert!(refusal(header.get(..31).unwrap()).contains("nothing was committed"));
-        assert!(refusal(b"").contains("nothing was committed"));
-        assert!(refusal(&with(1, b'X')).contains("not a journal"));
-        assert!(refusal(&with(8, 2)).contains("version 2 is unknown, this build reads version 1"));
-        assert!(refusal(&with(12, b'X')).contains("header is damaged"));
-    }
-
-    #[test]
-    fn the_law_of_sequences() {
-        let mut progress = Progress::default();
-        for record in [failed(3, 0), preamble(10), committed(0, 10), committed(7, 25), failed(64, 25)] {
-            progress.apply(&record).unwrap();
-        }
-        for (record, reason) in [
-            (preamble(40), "first bytes"),
-            (committed(0, 40), "ended already"),
-            (committed(3, 40), "ended already"),
-            (failed(7, 25), "ended already"),
-            (committed(8, 24), "shrink"),
-            (failed(8, 26), "cannot have bytes"),
-        ] {
-            let found = progress.clone().apply(&record).unwrap_err();
-            assert!(found.contains(reason), "{found}");
-        }
-        let summary = Summary { end: 25, committed: 2, failed: 2, items_total: 20, items_succeeded: 8 };
-        assert_eq!(progress.summary(), summary);
-        let ended = |index| (progress.committed(index), progress.failed(index));
-        assert_eq!([0, 3, 7, 64].map(ended), [(true, false), (false, true), (true, false), (false, true)]);
-        assert_eq!([1, 2, 63, 65, u64::MAX].map(ended), [(false, false); 5]);
-    }
-
-    #[test]
-    fn impossible_counts_are_refused() {
-        let mut progress = Progress::default();
-        let mut record = committed(0, 0);
-        record.ending.succeeded = 6;
-        assert!(progress.apply(&record).unwrap_err().contains("6 of 5 items"));
-        record.ending = Ending { total: u64::MAX, ..Ending::default() };
-        progress.apply(&record).unwrap();
-        assert!(progress.apply(&committed(1, 0)).unwrap_err().contains("overflow"));
-        assert!(Progress::default().apply(&preamble(0)).unwrap_err().contains("must have bytes"));
-    }
 }

@@ -8,6 +8,7 @@ pub mod cut;
 pub mod dialect;
 pub mod error;
 pub mod files;
+pub mod guard;
 pub mod journal;
 pub mod mask;
 pub mod plan;

@@ -1,125 +1,110 @@
-//! What is good of a run that ended somehow: the journal held against the output.
+//! What is good of a run that ended somehow: the journal held against the files that grow under it.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+mod check;
 
+use std::path::Path;
+
+use self::check::GrownCheck;
 use crate::error::{Error, Result};
-use crate::journal::{Journal, Progress, Record, RunId, extend_crc, malformed};
+use crate::journal::{Identities, Journal, Kind, Progress, Record, RunId, malformed};
 
-/// Bytes of output that recovery holds at a time.
-const CHECK_BUFFER: usize = 1 << 20;
+/// The files of a run that the append writer owns.
+#[derive(Clone, Copy, Debug)]
+pub struct RunFiles<'a> {
+    /// The rows; `None` for a run that keeps only its summary.
+    pub output: Option<&'a Path>,
+    /// The lines about items that failed.
+    pub failed_items: &'a Path,
+    /// The journal that speaks of both.
+    pub journal: &'a Path,
+}
 
 /// What is good of a run that ended somehow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
-    /// What the good records come to; `progress.summary().end` is the valid length of the output.
+    /// What the good records come to; its summary has the valid lengths of the output and the failed items.
     pub progress: Progress,
+    /// The identities of the mini-batches that ended.
+    pub identities: Identities,
     /// The valid length of the journal.
     pub journal_end: u64,
     /// The running CRC of the journal there.
     pub crc: u32,
     /// Whether the journal ended in a record that is cut off or damaged.
     pub torn: bool,
-    /// Undamaged records that do not count, because their bytes or those of one before are not in the output.
+    /// Undamaged records that do not count, because their bytes or those of one before are not in the files.
     pub lost: u64,
 }
 
-/// Finds what is good: the records before the first damaged one whose bytes are all in the output, unchanged.
+/// Finds what is good: the records before the first damaged one whose bytes are all in the files, unchanged.
 ///
-/// Reads both files once, the output through a buffer of fixed size; changes nothing.
+/// Reads every file once, through buffers of fixed size; changes nothing. A file that is missing counts as empty
+/// as long as no record has bytes in it.
 ///
 /// # Errors
 /// [`Error::Io`] when a file cannot be read. [`Error::Malformed`] when the journal cannot be used ([`Journal`]),
 /// belongs to another run, contradicts itself, needs an output file and got none, or when the very first bytes of
-/// the output are not those of this run, so that cutting it could destroy something else.
-pub fn recover(output: Option<&Path>, journal: &Path, run_id: RunId) -> Result<Recovered> {
-    let mut source = Journal::open(journal)?;
-    if source.run_id() != run_id {
-        return Err(malformed(
-            journal,
-            12,
-            "the journal belongs to another run; its input or settings differ",
-        ));
+/// the output or of the failed items are not those of this run, so that cutting could destroy something else.
+pub fn recover(files: RunFiles<'_>, run_id: RunId) -> Result<Recovered> {
+    let mut journal = Journal::open(files.journal)?;
+    if journal.run_id() != run_id {
+        let reason = "the journal belongs to another run; its input or settings differ";
+        return Err(malformed(files.journal, 12, reason));
     }
-    let mut check = output.map(OutputCheck::open).transpose()?;
-    let mut recovered = Recovered {
-        progress: Progress::default(),
-        journal_end: source.end(),
-        crc: source.crc(),
-        torn: false,
-        lost: 0,
+    let mut recovery = Recovery {
+        output: files.output.map(GrownCheck::open).transpose()?,
+        failed_items: GrownCheck::open(files.failed_items)?,
+        good: Recovered {
+            progress: Progress::default(),
+            identities: Identities::default(),
+            journal_end: journal.end(),
+            crc: journal.crc(),
+            torn: false,
+            lost: 0,
+        },
     };
-    while let Some(record) = source.next_record()? {
-        if recovered.lost > 0 || !recovered.take(&record, check.as_mut(), &source)? {
-            recovered.lost += 1;
-        }
+    while let Some(record) = journal.next_record()? {
+        recovery.take(&record, &journal)?;
     }
-    recovered.torn = source.torn();
-    Ok(recovered)
+    Ok(Recovered { torn: journal.torn(), ..recovery.good })
 }
 
-impl Recovered {
-    /// Takes in a record that `journal` has just returned, unless its bytes are missing from the output.
-    fn take(&mut self, record: &Record, check: Option<&mut OutputCheck>, journal: &Journal) -> Result<bool> {
-        let start = self.progress.summary().end;
-        let contradiction = |reason| malformed(journal.path(), self.journal_end, reason);
-        self.progress.check(record).map_err(contradiction)?;
-        let held = match check {
-            Some(check) => check.holds(start, record)?,
+/// The files read in step with the journal.
+struct Recovery {
+    output: Option<GrownCheck>,
+    failed_items: GrownCheck,
+    good: Recovered,
+}
+
+impl Recovery {
+    /// Takes in a record that `journal` has just returned, or counts it as lost.
+    fn take(&mut self, record: &Record, journal: &Journal) -> Result<()> {
+        let contradiction = |at, reason| malformed(journal.path(), at, reason);
+        if self.good.lost == 0 {
+            let law = self.good.progress.check(record);
+            law.map_err(|reason| contradiction(self.good.journal_end, reason))?;
+        }
+        // Also behind a loss, and in both files: the first bytes of neither may be somebody else's.
+        let in_failed_items = self.failed_items.holds(record.failed_end, record.failed_crc)?;
+        let in_output = match &mut self.output {
+            Some(output) => output.holds(record.end, record.output_crc)?,
             None if record.end == 0 => true,
-            None => return Err(contradiction("this run has an output file, but none was given".to_owned())),
+            None => {
+                let reason =
+                    "this run has an output file, but none was given; the first record with bytes ends";
+                return Err(contradiction(journal.end(), reason.to_owned()));
+            }
         };
-        if held {
-            self.progress.apply(record).map_err(Error::Option)?;
-            self.journal_end = journal.end();
-            self.crc = journal.crc();
+        if !(in_output && in_failed_items) {
+            self.good.lost += 1;
+            return Ok(());
         }
-        Ok(held)
-    }
-}
-
-/// An output that is read in step with the journal.
-struct OutputCheck {
-    path: PathBuf,
-    file: File,
-    length: u64,
-    buffer: Vec<u8>,
-}
-
-impl OutputCheck {
-    fn open(path: &Path) -> Result<Self> {
-        let open = || {
-            let file = File::open(path)?;
-            let length = file.metadata()?.len();
-            Ok((file, length))
-        };
-        let (file, length) = open().map_err(|error| Error::io(path, error))?;
-        Ok(Self { path: path.to_path_buf(), file, length, buffer: vec![0; CHECK_BUFFER] })
-    }
-
-    fn holds(&mut self, start: u64, record: &Record) -> Result<bool> {
-        if record.end > self.length {
-            return Ok(false);
+        self.good.progress.apply(record).map_err(Error::Option)?;
+        if record.kind != Kind::Preamble {
+            self.good.identities.insert(record.ending.index, record.ending.identity);
         }
-        let crc = self.crc_of(record.end - start).map_err(|error| Error::io(&self.path, error))?;
-        if crc != record.bytes_crc && start == 0 {
-            let reason = "the first bytes are not those that the journal recorded; give the file of that run or \
-                          start a new run; they should begin";
-            return Err(malformed(&self.path, 0, reason));
-        }
-        Ok(crc == record.bytes_crc)
-    }
-
-    fn crc_of(&mut self, mut length: u64) -> std::io::Result<u32> {
-        let mut crc = 0;
-        while length > 0 {
-            let wanted = usize::try_from(length).unwrap_or(CHECK_BUFFER).min(CHECK_BUFFER);
-            let chunk = self.buffer.get_mut(..wanted).unwrap_or_default();
-            self.file.read_exact(chunk)?;
-            crc = extend_crc(crc, chunk);
-            length -= wanted as u64;
-        }
-        Ok(crc)
+        self.good.journal_end = journal.end();
+        self.good.crc = journal.crc();
+        Ok(())
     }
 }

@@ -8,7 +8,8 @@ use std::sync::Mutex;
 
 use batch_score_core::Error;
 use batch_score_core::append::{AppendWriter as Writer, GroupCommit};
-use batch_score_core::journal::{Ending, RunId};
+use batch_score_core::journal::{self, Kind, RunId};
+use batch_score_core::recover::RunFiles;
 use pyo3::exceptions::{PyBlockingIOError, PyOSError, PyTypeError, PyValueError};
 use pyo3::import_exception;
 use pyo3::prelude::*;
@@ -66,23 +67,101 @@ impl<'py> FromPyObject<'_, 'py> for Payload {
             return Ok(Self(copy.cast_into::<PyBytes>()?.into()));
         }
         let found = value.get_type().name()?;
-        Err(PyTypeError::new_err(format!("payload must be bytes, bytearray or memoryview, not {found}")))
+        Err(PyTypeError::new_err(format!("bytes, bytearray or memoryview are needed, not {found}")))
     }
 }
 
+#[pyclass(frozen, get_all, module = "batch_score._native")]
+pub struct Ending {
+    index: u64,
+    identity: u32,
+    attempt: u32,
+    total: u64,
+    succeeded: u64,
+    returned: u64,
+}
+
+#[pymethods]
+impl Ending {
+    #[new]
+    #[pyo3(signature = (*, index, identity, attempt, total, succeeded, returned))]
+    fn new(index: u64, identity: u32, attempt: u32, total: u64, succeeded: u64, returned: u64) -> Self {
+        Self { index, identity, attempt, total, succeeded, returned }
+    }
+}
+
+impl From<&Ending> for journal::Ending {
+    fn from(ending: &Ending) -> Self {
+        let Ending { index, identity, attempt, total, succeeded, returned } = *ending;
+        Self { index, identity, attempt, total, succeeded, returned }
+    }
+}
+
+#[pyclass(frozen, get_all, module = "batch_score._native")]
+pub struct Summary {
+    end: u64,
+    failed_end: u64,
+    header: u64,
+    committed: u64,
+    short: u64,
+    bisected: u64,
+    failed: u64,
+    items_total: u64,
+    items_succeeded: u64,
+    returned: u64,
+}
+
+impl From<journal::Summary> for Summary {
+    fn from(summary: journal::Summary) -> Self {
+        Self {
+            end: summary.end,
+            failed_end: summary.failed_end,
+            header: summary.header,
+            committed: summary.committed,
+            short: summary.short,
+            bisected: summary.bisected,
+            failed: summary.failed,
+            items_total: summary.items_total,
+            items_succeeded: summary.items_succeeded,
+            returned: summary.returned,
+        }
+    }
+}
+
+/// The kind of an ending by its name.
+fn kind_named(name: &str) -> PyResult<Kind> {
+    let kinds = [Kind::Committed, Kind::Bisected, Kind::Failed];
+    kinds.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+        PyValueError::new_err(format!("the kind must be committed, bisected or failed, not {name:?}"))
+    })
+}
+
 #[pyclass(frozen, module = "batch_score._native")]
-pub struct AppendWriter(Mutex<State>);
+pub struct AppendWriter {
+    state: Mutex<State>,
+    #[pyo3(get)]
+    lost: u64,
+    #[pyo3(get)]
+    torn: bool,
+}
 
 enum State {
     Open(Box<Writer>),
-    Closed { end: u64 },
+    Closed(journal::Summary),
 }
 
 impl State {
     fn open(&mut self) -> PyResult<&mut Writer> {
         match self {
             Self::Open(writer) => Ok(writer),
-            Self::Closed { .. } => Err(PyValueError::new_err("the append writer is closed")),
+            Self::Closed(_) => Err(PyValueError::new_err("the append writer is closed")),
+        }
+    }
+
+    fn summary(&self) -> journal::Summary {
+        match self {
+            Self::Open(writer) => writer.progress().summary(),
+            Self::Closed(summary) => *summary,
         }
     }
 }
@@ -90,7 +169,9 @@ impl State {
 impl AppendWriter {
     fn over(opened: batch_score_core::Result<Writer>) -> PyResult<Self> {
         let writer = opened.map_err(raised)?;
-        Ok(Self(Mutex::new(State::Open(Box::new(writer)))))
+        let cut_off = writer.cut_off();
+        let state = Mutex::new(State::Open(Box::new(writer)));
+        Ok(Self { state, lost: cut_off.lost, torn: cut_off.torn })
     }
 
     fn with<T: Send>(
@@ -98,17 +179,23 @@ impl AppendWriter {
         py: Python<'_>,
         work: impl FnOnce(&mut Writer) -> batch_score_core::Result<T> + Send,
     ) -> PyResult<T> {
-        py.detach(|| work(lock(&self.0)?.open()?).map_err(raised))
+        py.detach(|| work(lock(&self.state)?.open()?).map_err(raised))
+    }
+
+    fn totals(&self, py: Python<'_>) -> PyResult<journal::Summary> {
+        py.detach(|| Ok(lock(&self.state)?.summary()))
     }
 }
 
 #[pymethods]
 impl AppendWriter {
     #[staticmethod]
-    #[pyo3(signature = (output, journal, *, run_id, sync_bytes, sync_seconds, now))]
+    #[pyo3(signature = (output, failed_items, journal, *, run_id, sync_bytes, sync_seconds, now))]
+    #[expect(clippy::too_many_arguments, reason = "they are named in Python")]
     fn create(
         py: Python<'_>,
         output: Option<PathBuf>,
+        failed_items: PathBuf,
         journal: PathBuf,
         run_id: PyRunId,
         sync_bytes: u64,
@@ -116,14 +203,17 @@ impl AppendWriter {
         now: f64,
     ) -> PyResult<Self> {
         let group = GroupCommit { bytes: sync_bytes, seconds: sync_seconds };
-        Self::over(py.detach(|| Writer::create(output.as_deref(), &journal, run_id.0, group, now)))
+        let files = RunFiles { output: output.as_deref(), failed_items: &failed_items, journal: &journal };
+        Self::over(py.detach(|| Writer::create(files, run_id.0, group, now)))
     }
 
     #[staticmethod]
-    #[pyo3(signature = (output, journal, *, run_id, sync_bytes, sync_seconds, now))]
+    #[pyo3(signature = (output, failed_items, journal, *, run_id, sync_bytes, sync_seconds, now))]
+    #[expect(clippy::too_many_arguments, reason = "they are named in Python")]
     fn resume(
         py: Python<'_>,
         output: Option<PathBuf>,
+        failed_items: PathBuf,
         journal: PathBuf,
         run_id: PyRunId,
         sync_bytes: u64,
@@ -131,39 +221,25 @@ impl AppendWriter {
         now: f64,
     ) -> PyResult<Self> {
         let group = GroupCommit { bytes: sync_bytes, seconds: sync_seconds };
-        Self::over(py.detach(|| Writer::resume(output.as_deref(), &journal, run_id.0, group, now)))
+        let files = RunFiles { output: output.as_deref(), failed_items: &failed_items, journal: &journal };
+        Self::over(py.detach(|| Writer::resume(files, run_id.0, group, now)))
     }
 
     fn preamble(&self, py: Python<'_>, payload: Payload, now: f64) -> PyResult<u64> {
         self.with(py, |writer| writer.preamble(&payload.0, now))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "two of them are the receiver and the GIL")]
     fn append(
         &self,
         py: Python<'_>,
-        index: u64,
-        attempt: u32,
-        total: u64,
-        succeeded: u64,
+        kind: &str,
+        ending: PyRef<'_, Ending>,
         payload: Payload,
+        failed_items: Payload,
         now: f64,
     ) -> PyResult<u64> {
-        let ending = Ending { index, attempt, total, succeeded };
-        self.with(py, |writer| writer.append(ending, &[&payload.0], now))
-    }
-
-    fn fail(
-        &self,
-        py: Python<'_>,
-        index: u64,
-        attempt: u32,
-        total: u64,
-        succeeded: u64,
-        now: f64,
-    ) -> PyResult<()> {
-        let ending = Ending { index, attempt, total, succeeded };
-        self.with(py, |writer| writer.fail(ending, now))
+        let (kind, ending) = (kind_named(kind)?, (&*ending).into());
+        self.with(py, |writer| writer.append(kind, ending, &[&payload.0], &failed_items.0, now))
     }
 
     fn committed(&self, py: Python<'_>, index: u64) -> PyResult<bool> {
@@ -174,12 +250,18 @@ impl AppendWriter {
         self.with(py, |writer| Ok(writer.progress().failed(index)))
     }
 
+    fn identity(&self, py: Python<'_>, index: u64) -> PyResult<Option<u32>> {
+        self.with(py, |writer| Ok(writer.identity(index)))
+    }
+
+    #[getter]
+    fn summary(&self, py: Python<'_>) -> PyResult<Summary> {
+        self.totals(py).map(Summary::from)
+    }
+
     #[getter]
     fn end_offset(&self, py: Python<'_>) -> PyResult<u64> {
-        py.detach(|| match &*lock(&self.0)? {
-            State::Open(writer) => Ok(writer.progress().summary().end),
-            State::Closed { end } => Ok(*end),
-        })
+        self.totals(py).map(|summary| summary.end)
     }
 
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
@@ -188,12 +270,11 @@ impl AppendWriter {
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| {
-            let mut state = lock(&self.0)?;
-            let State::Open(writer) = &*state else { return Ok(()) };
-            let end = writer.progress().summary().end;
-            match std::mem::replace(&mut *state, State::Closed { end }) {
+            let mut state = lock(&self.state)?;
+            let closed = State::Closed(state.summary());
+            match std::mem::replace(&mut *state, closed) {
                 State::Open(writer) => writer.close().map(drop).map_err(raised),
-                State::Closed { .. } => Ok(()),
+                State::Closed(_) => Ok(()),
             }
         })
     }

@@ -3,11 +3,40 @@
 
 use std::path::{Path, PathBuf};
 
-use batch_score_core::journal::{Ending, Journal, Record};
+use batch_score_core::journal::{Journal, Record};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::append::raised;
+
+#[pyclass(frozen, get_all, module = "batch_score._native")]
+pub struct JournalRecord {
+    kind: &'static str,
+    index: u64,
+    identity: u32,
+    attempt: u32,
+    total: u64,
+    succeeded: u64,
+    returned: u64,
+    end: u64,
+    failed_end: u64,
+}
+
+impl From<&Record> for JournalRecord {
+    fn from(record: &Record) -> Self {
+        Self {
+            kind: record.kind.name(),
+            index: record.ending.index,
+            identity: record.ending.identity,
+            attempt: record.ending.attempt,
+            total: record.ending.total,
+            succeeded: record.ending.succeeded,
+            returned: record.ending.returned,
+            end: record.end,
+            failed_end: record.failed_end,
+        }
+    }
+}
 
 #[pyclass(frozen, get_all, module = "batch_score._native")]
 pub struct JournalContents {
@@ -21,7 +50,7 @@ pub fn read_journal(py: Python<'_>, path: PathBuf) -> PyResult<JournalContents> 
     let (records, journal) = py.detach(|| read(&path)).map_err(raised)?;
     Ok(JournalContents {
         run_id: PyBytes::new(py, &journal.run_id()).unbind(),
-        records: PyList::new(py, records.iter().map(row))?.unbind(),
+        records: PyList::new(py, records.iter().map(JournalRecord::from))?.unbind(),
         torn: journal.torn(),
     })
 }
@@ -33,9 +62,4 @@ fn read(path: &Path) -> batch_score_core::Result<(Vec<Record>, Journal)> {
         records.push(record);
     }
     Ok((records, journal))
-}
-
-fn row(record: &Record) -> (&'static str, u64, u32, u64, u64, u64) {
-    let Ending { index, attempt, total, succeeded } = record.ending;
-    (record.kind.name(), index, attempt, total, succeeded, record.end)
 }

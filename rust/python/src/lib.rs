@@ -4,6 +4,7 @@ mod append;
 mod dialect;
 mod error;
 mod files;
+mod guard;
 mod journal;
 mod lock;
 mod plan;
@@ -17,11 +18,13 @@ mod _native {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::append::AppendWriter;
+    use crate::append::{AppendWriter, Ending, Summary};
     #[pymodule_export]
     use crate::files::{FileList, count_by_suffix};
     #[pymodule_export]
-    use crate::journal::{JournalContents, read_journal};
+    use crate::guard::guard;
+    #[pymodule_export]
+    use crate::journal::{JournalContents, JournalRecord, read_journal};
     #[pymodule_export]
     use crate::plan::TextPlan;
     #[pymodule_export]

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -14,37 +14,88 @@ pub(super) struct GrowingFile {
     pub(super) file: File,
     pub(super) end: u64,
     /// Whether there may be bytes behind `end`.
-    pub(super) ragged: bool,
+    ragged: bool,
+    /// Whether something may not be on the disk yet.
+    unsynced: bool,
+    /// Whether the file goes away with this value: it was created, and what it belongs to is not complete.
+    fresh: bool,
 }
 
 impl GrowingFile {
+    /// Creates a file that is removed again unless it is kept ([`GrowingFile::keep`]).
     pub(super) fn create(path: &Path) -> Result<Self> {
-        let file = OpenOptions::new().write(true).create_new(true).open(path);
-        let file = file.map_err(|error| Error::io(path, error))?;
-        Ok(Self { path: path.to_path_buf(), file, end: 0, ragged: false })
+        let mut file = Self::over(path, OpenOptions::new().write(true).create_new(true))?;
+        file.fresh = true;
+        Ok(file)
     }
 
+    /// Creates a file like [`GrowingFile::create`], and locks it.
+    pub(super) fn create_locked(path: &Path) -> Result<Self> {
+        let mut file = Self::create(path)?;
+        // From here to the lock others may open it, lock it first, and make it theirs.
+        file.fresh = false;
+        match file.lock() {
+            Ok(()) if file.length()? > 0 => return Err(Error::io(path, ErrorKind::AlreadyExists.into())),
+            Err(Error::Io { path, source }) if source.kind() == ErrorKind::WouldBlock => {
+                return Err(Error::Io { path, source });
+            }
+            locked => {
+                file.fresh = true;
+                locked?;
+            }
+        }
+        Ok(file)
+    }
+
+    /// Opens a file that is there.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let open = || {
-            let file = OpenOptions::new().write(true).open(path)?;
-            let end = file.metadata()?.len();
-            Ok(Self { path: path.to_path_buf(), file, end, ragged: false })
-        };
-        open().map_err(|error| Error::io(path, error))
+        Self::over(path, OpenOptions::new().write(true))
+    }
+
+    /// Opens a file as it is, or makes an empty one.
+    pub(super) fn open_or_make(path: &Path) -> Result<Self> {
+        Self::over(path, OpenOptions::new().write(true).create(true).truncate(false))
+    }
+
+    fn over(path: &Path, options: &OpenOptions) -> Result<Self> {
+        let file = options.open(path).map_err(|error| Error::io(path, error))?;
+        Ok(Self { path: path.to_path_buf(), file, end: 0, ragged: false, unsynced: true, fresh: false })
+    }
+
+    /// The file stays, whatever happens to this value.
+    pub(super) fn keep(&mut self) {
+        self.fresh = false;
+    }
+
+    /// How long the file is now.
+    pub(super) fn length(&self) -> Result<u64> {
+        self.file.metadata().map(|metadata| metadata.len()).map_err(|error| Error::io(&self.path, error))
     }
 
     /// Keeps other processes from locking the file while this one has it open.
     pub(super) fn lock(&self) -> Result<()> {
         match self.file.try_lock() {
             // Some network file systems have no locks; there the caller has to see to it.
-            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(()),
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => self.check_place(),
             Err(TryLockError::Error(error)) => Err(Error::io(&self.path, error)),
-            Err(TryLockError::WouldBlock) => {
-                let reason = "another process is writing this run; wait until it ends, or end it";
-                Err(Error::io(&self.path, std::io::Error::new(ErrorKind::WouldBlock, reason)))
-            }
-            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => Err(self.taken()),
+            Ok(()) => self.check_place(),
         }
+    }
+
+    /// A file that its creator removed while this process was opening it is nobody's, so its lock says nothing.
+    fn check_place(&self) -> Result<()> {
+        let place = |of: std::io::Result<std::fs::Metadata>| of.map(|of| (of.dev(), of.ino()));
+        match (place(self.file.metadata()), place(std::fs::metadata(&self.path))) {
+            (Ok(opened), Ok(named)) if opened == named => Ok(()),
+            (Err(error), _) => Err(Error::io(&self.path, error)),
+            _ => Err(self.taken()),
+        }
+    }
+
+    fn taken(&self) -> Error {
+        let reason = "another process is writing this run; wait until it ends, or end it";
+        Error::io(&self.path, std::io::Error::new(ErrorKind::WouldBlock, reason))
     }
 
     pub(super) fn cut(&mut self, end: u64) -> Result<()> {
@@ -53,11 +104,12 @@ impl GrowingFile {
         self.mend()
     }
 
-    /// Writes behind `end` and returns the new end, which the caller adopts once the other file is written too.
+    /// Writes behind `end` and returns the new end, which the caller adopts once the other files are written too.
     pub(super) fn write(&mut self, slices: &[&[u8]]) -> Result<u64> {
         let mut end = self.end;
-        self.ragged = true;
-        for slice in slices {
+        for slice in slices.iter().filter(|slice| !slice.is_empty()) {
+            self.ragged = true;
+            self.unsynced = true;
             self.file.write_all_at(slice, end).map_err(|error| Error::io(&self.path, error))?;
             end += slice.len() as u64;
         }
@@ -74,12 +126,17 @@ impl GrowingFile {
         if self.ragged {
             self.file.set_len(self.end).map_err(|error| Error::io(&self.path, error))?;
             self.ragged = false;
+            self.unsynced = true;
         }
         Ok(())
     }
 
-    pub(super) fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|error| Error::io(&self.path, error))
+    pub(super) fn sync(&mut self) -> Result<()> {
+        if self.unsynced {
+            self.file.sync_data().map_err(|error| Error::io(&self.path, error))?;
+            self.unsynced = false;
+        }
+        Ok(())
     }
 
     /// Makes the name of the file as durable as its content.
@@ -94,10 +151,13 @@ impl GrowingFile {
             result => result.map_err(|error| Error::io(folder, error)),
         }
     }
+}
 
-    /// Removes a file that this process has just created, on the way out with an error.
-    pub(super) fn discard(&self) {
-        // The error on the way out is the one to report; all that can stay behind is an empty file.
-        drop(std::fs::remove_file(&self.path));
+impl Drop for GrowingFile {
+    fn drop(&mut self) {
+        if self.fresh {
+            // The error on the way out is the one to report; all that can stay behind is an empty file.
+            drop(std::fs::remove_file(&self.path));
+        }
     }
 }

@@ -1,118 +1,153 @@
 //! The append writer and recovery together: faults at every byte, then going on.
 
-use std::fs::{self, File};
-use std::io::ErrorKind;
+mod cases;
+mod claims;
+
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::journal::{HEADER_LEN, Journal, RECORD_LEN};
+use crate::journal::{Journal, RECORD_LEN};
 use crate::recover::Recovered;
 
 const RUN: RunId = [7; 16];
 const NEVER: GroupCommit = GroupCommit { bytes: u64::MAX, seconds: f64::INFINITY };
+const HEADER_LINE: &[u8] = b"key,score\n";
 
 /// One call of the append writer; the mini-batch index follows from its place.
 #[derive(Clone, Debug)]
-enum Step {
-    Append(Vec<Vec<u8>>),
-    Fail,
+struct Step {
+    kind: Kind,
+    payload: Vec<Vec<u8>>,
+    failed_items: Vec<u8>,
 }
+
+/// The content of the files: failed items, output, journal.
+type Contents = [Vec<u8>; 3];
 
 struct Run {
     folder: tempfile::TempDir,
+    paths: [PathBuf; 3],
     steps: Vec<Step>,
 }
 
 impl Run {
     fn new(steps: &[Step]) -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), steps: steps.to_vec() }
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["failed_items.jsonl", "predictions.csv", "journal"].map(|name| folder.path().join(name));
+        Self { folder, paths, steps: steps.to_vec() }
     }
 
-    fn output(&self) -> PathBuf {
-        self.folder.path().join("predictions.csv")
+    fn files(&self) -> RunFiles<'_> {
+        let [failed_items, output, journal] = &self.paths;
+        RunFiles { output: Some(output), failed_items, journal }
     }
 
-    fn journal(&self) -> PathBuf {
-        self.folder.path().join("journal")
+    fn without_output(&self) -> RunFiles<'_> {
+        RunFiles { output: None, ..self.files() }
     }
 
     fn create(&self) -> AppendWriter {
-        AppendWriter::create(Some(&self.output()), &self.journal(), RUN, NEVER, 0.0).unwrap()
+        AppendWriter::create(self.files(), RUN, NEVER, 0.0).unwrap()
+    }
+
+    fn try_resume(&self) -> Result<AppendWriter> {
+        AppendWriter::resume(self.files(), RUN, NEVER, 0.0)
     }
 
     fn resume(&self) -> AppendWriter {
-        AppendWriter::resume(Some(&self.output()), &self.journal(), RUN, NEVER, 0.0).unwrap()
+        self.try_resume().unwrap()
     }
 
     fn recover(&self) -> Result<Recovered> {
-        recover(Some(&self.output()), &self.journal(), RUN)
+        recover(self.files(), RUN)
     }
 
     /// Takes the steps whose mini-batches have not ended, in order.
     fn go_on(&self, writer: &mut AppendWriter) {
         if writer.progress().summary().end == 0 {
-            writer.preamble(b"key,score\n", 0.0).unwrap();
+            writer.preamble(HEADER_LINE, 0.0).unwrap();
         }
         for (index, step) in (0..).zip(&self.steps) {
-            let ending = Ending { index: index * 63, attempt: 1, total: 3, succeeded: 2 };
+            let ending = ending_of(index, step.kind);
             if writer.progress().committed(ending.index) || writer.progress().failed(ending.index) {
                 continue;
             }
-            match step {
-                Step::Append(slices) => {
-                    let slices: Vec<&[u8]> = slices.iter().map(Vec::as_slice).collect();
-                    writer.append(ending, &slices, 0.0).unwrap();
-                }
-                Step::Fail => writer.fail(ending, 0.0).unwrap(),
-            }
+            let payload: Vec<&[u8]> = step.payload.iter().map(Vec::as_slice).collect();
+            writer.append(step.kind, ending, &payload, &step.failed_items, 0.0).unwrap();
         }
     }
 
-    fn files(&self) -> (Vec<u8>, Vec<u8>) {
-        (fs::read(self.output()).unwrap(), fs::read(self.journal()).unwrap())
+    fn contents(&self) -> Contents {
+        self.paths.clone().map(|path| fs::read(path).unwrap())
     }
 
-    fn put(&self, output: &[u8], journal: &[u8]) {
-        fs::write(self.output(), output).unwrap();
-        fs::write(self.journal(), journal).unwrap();
-    }
-}
-
-/// What the output must hold, computed without a writer.
-fn expected(steps: &[Step]) -> Vec<u8> {
-    let mut bytes = b"key,score\n".to_vec();
-    for step in steps {
-        if let Step::Append(slices) = step {
-            bytes.extend(slices.concat());
+    fn put(&self, contents: &Contents) {
+        for (path, content) in self.paths.iter().zip(contents) {
+            fs::write(path, content).unwrap();
         }
     }
-    bytes
+
+    /// What is in the folder, to see that nothing was touched.
+    fn listing(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let entries = fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut listing: Vec<_> = entries.map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+        listing.sort();
+        listing
+    }
 }
 
-/// Output lengths after each record, beginning with none.
-fn ends(journal: &Path) -> Vec<u64> {
+/// Indices a good part of a word apart, so that some share a word of the set of ended ones and some do not.
+fn ending_of(place: u32, kind: Kind) -> Ending {
+    let count = if kind == Kind::Failed { 0 } else { 2 };
+    let index = u64::from(place) * 21;
+    Ending { index, identity: !place, attempt: 1, total: 3, succeeded: count, returned: count }
+}
+
+/// What output and failed items must hold, computed without a writer.
+fn expected(steps: &[Step]) -> (Vec<u8>, Vec<u8>) {
+    let rows = steps.iter().flat_map(|step| step.payload.concat());
+    let lines = steps.iter().flat_map(|step| step.failed_items.clone());
+    (HEADER_LINE.iter().copied().chain(rows).collect(), lines.collect())
+}
+
+/// Lengths of failed items and output after each record, beginning with none.
+fn ends(journal: &Path) -> Vec<[u64; 2]> {
     let mut journal = Journal::open(journal).unwrap();
     let records = std::iter::from_fn(|| journal.next_record().unwrap());
-    [0].into_iter().chain(records.map(|record| record.end)).collect()
+    [[0, 0]].into_iter().chain(records.map(|record| [record.failed_end, record.end])).collect()
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let slice = prop::collection::vec(any::<u8>(), 0..12);
+    let bytes = || prop::collection::vec(any::<u8>(), 0..12);
+    let payload = || prop::collection::vec(bytes(), 0..3);
     prop_oneof![
-        4 => prop::collection::vec(slice, 0..3).prop_map(Step::Append),
-        1 => Just(Step::Fail),
+        3 => payload().prop_map(|payload| (Kind::Committed, payload, vec![])),
+        1 => (payload(), bytes()).prop_map(|(payload, lines)| (Kind::Committed, payload, lines)),
+        2 => (payload(), bytes()).prop_map(|(payload, lines)| (Kind::Bisected, payload, lines)),
+        2 => bytes().prop_map(|lines| (Kind::Failed, vec![], lines)),
     ]
+    .prop_map(|(kind, payload, failed_items)| Step { kind, payload, failed_items })
 }
 
-/// A finished run, its files, and the output length after each record.
-fn finished(steps: &[Step]) -> (Run, Vec<u8>, Vec<u8>, Vec<u64>) {
+/// A finished run, the content of its files, and the lengths after each record.
+fn finished(steps: &[Step]) -> (Run, Contents, Vec<[u64; 2]>) {
     let run = Run::new(steps);
     run.go_on(&mut run.create());
-    let (output, journal) = run.files();
-    let ends = ends(&run.journal());
-    (run, output, journal, ends)
+    let (contents, ends) = (run.contents(), ends(&run.paths[2]));
+    (run, contents, ends)
+}
+
+/// Checks that the first `good` records count and no others.
+fn is_good_part(recovered: &Recovered, good: usize, ends: &[[u64; 2]]) -> bool {
+    let summary = recovered.progress.summary();
+    let ended = (0..).take(good.saturating_sub(1)).map(|place| ending_of(place, Kind::Failed));
+    Some(&[summary.failed_end, summary.end]) == ends.get(good)
+        && recovered.journal_end == (HEADER_LEN + good * RECORD_LEN) as u64
+        && summary.committed + summary.bisected + summary.failed == good.saturating_sub(1) as u64
+        && ended.into_iter().all(|ending| recovered.identities.get(ending.index) == Some(ending.identity))
 }
 
 proptest! {
@@ -120,11 +155,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.div_ceil(8), ..Default::default() })]
 
     #[test]
-    fn the_output_is_what_was_appended_and_recovery_agrees(steps in prop::collection::vec(step(), 0..40)) {
+    fn the_files_are_what_was_appended_and_recovery_agrees(steps in prop::collection::vec(step(), 0..40)) {
         let run = Run::new(&steps);
         let mut writer = run.create();
         run.go_on(&mut writer);
-        prop_assert_eq!(run.files().0, expected(&steps));
+        let [failed_items, output, _] = run.contents();
+        prop_assert_eq!((output, failed_items), expected(&steps));
         let recovered = run.recover().unwrap();
         prop_assert_eq!(&recovered.progress, writer.progress());
         prop_assert_eq!((recovered.torn, recovered.lost), (false, 0));
@@ -134,26 +170,35 @@ proptest! {
     #[test]
     fn whatever_is_cut_off_a_prefix_is_good_and_resume_completes_it(
         steps in prop::collection::vec(step(), 1..5),
-        both in any::<(prop::sample::Index, prop::sample::Index)>(),
+        at in any::<[prop::sample::Index; 3]>(),
     ) {
-        let (run, output, journal, ends) = finished(&steps);
-        let of_journal = (HEADER_LEN..=journal.len()).map(|length| (output.len(), length));
-        let of_output = (0..=output.len()).map(|length| (length, journal.len()));
-        let pair = (
-            both.0.index(output.len() + 1),
-            HEADER_LEN + both.1.index(journal.len() + 1 - HEADER_LEN),
-        );
-        for (output_length, journal_length) in of_journal.chain(of_output).chain([pair]) {
-            run.put(output.get(..output_length).unwrap(), journal.get(..journal_length).unwrap());
-            let stored = (journal_length - HEADER_LEN) / RECORD_LEN;
-            let good = ends.iter().take(stored + 1).take_while(|end| **end <= output_length as u64).count() - 1;
+        let (run, contents, ends) = finished(&steps);
+        let whole = contents.each_ref().map(Vec::len);
+        let one_file = (0..3).flat_map(|file| {
+            let shortest = if file == 2 { HEADER_LEN } else { 0 };
+            (shortest..=whole[file]).map(move |length| {
+                let mut lengths = whole;
+                lengths[file] = length;
+                lengths
+            })
+        });
+        let all = [at[0].index(whole[0] + 1), at[1].index(whole[1] + 1),
+                   HEADER_LEN + at[2].index(whole[2] + 1 - HEADER_LEN)];
+        for lengths in one_file.chain([all]) {
+            let mut cut = contents.clone();
+            cut.iter_mut().zip(lengths).for_each(|(content, length)| content.truncate(length));
+            run.put(&cut);
+            let stored = (lengths[2] - HEADER_LEN) / RECORD_LEN;
+            let there = |end: &&[u64; 2]| end[0] <= lengths[0] as u64 && end[1] <= lengths[1] as u64;
+            let good = ends.iter().take(stored + 1).take_while(there).count() - 1;
             let recovered = run.recover().unwrap();
-            prop_assert_eq!(Some(&recovered.progress.summary().end), ends.get(good));
-            prop_assert_eq!(recovered.journal_end, (HEADER_LEN + good * RECORD_LEN) as u64);
+            prop_assert!(is_good_part(&recovered, good, &ends), "{:?}", recovered);
             prop_assert_eq!(recovered.lost, (stored - good) as u64);
-            prop_assert_eq!(recovered.torn, !(journal_length - HEADER_LEN).is_multiple_of(RECORD_LEN));
-            run.go_on(&mut run.resume());
-            prop_assert_eq!(run.files(), (output.clone(), journal.clone()));
+            prop_assert_eq!(recovered.torn, !(lengths[2] - HEADER_LEN).is_multiple_of(RECORD_LEN));
+            let mut writer = run.resume();
+            prop_assert_eq!(writer.cut_off(), CutOff { lost: recovered.lost, torn: recovered.torn });
+            run.go_on(&mut writer);
+            prop_assert_eq!(&run.contents(), &contents);
         }
     }
 
@@ -163,26 +208,34 @@ proptest! {
         at in any::<prop::sample::Index>(),
         bit in 0..8_u32,
     ) {
-        let (run, mut output, mut journal, ends) = finished(&steps);
-        let at = at.index(output.len() + journal.len());
-        let flip = |bytes: &mut Vec<u8>, at: usize| *bytes.get_mut(at).unwrap() ^= 1 << bit;
-        let good = if let Some(at) = at.checked_sub(output.len()) {
-            flip(&mut journal, at);
+        let (run, mut contents, ends) = finished(&steps);
+        let mut at = at.index(contents.iter().map(Vec::len).sum());
+        let mut file = 0;
+        while at >= contents[file].len() {
+            at -= contents[file].len();
+            file += 1;
+        }
+        *contents[file].get_mut(at).unwrap() ^= 1 << bit;
+        run.put(&contents);
+        let good = if file == 2 {
             at.checked_sub(HEADER_LEN).map(|at| at / RECORD_LEN)
         } else {
-            flip(&mut output, at);
-            let good = ends.iter().take_while(|end| **end <= at as u64).count() - 1;
-            (good > 0).then_some(good)
+            let before = ends.iter().take_while(|end| end[file] <= at as u64);
+            let (count, last) = before.fold((0, 0), |(count, _), end| (count + 1, end[file]));
+            (last > 0).then_some(count - 1)
         };
-        run.put(&output, &journal);
         match (run.recover(), good) {
             (Ok(recovered), Some(good)) => {
-                prop_assert_eq!(Some(&recovered.progress.summary().end), ends.get(good));
-                prop_assert_eq!(recovered.journal_end, (HEADER_LEN + good * RECORD_LEN) as u64);
+                prop_assert!(is_good_part(&recovered, good, &ends), "{:?}", recovered);
                 run.go_on(&mut run.resume());
-                prop_assert_eq!(run.files().0, expected(&steps));
+                let [failed_items, output, _] = run.contents();
+                prop_assert_eq!((output, failed_items), expected(&steps));
             }
-            (found, good) => prop_assert!(found.is_err() && good.is_none(), "{found:?}, {good:?}"),
+            (found, good) => {
+                prop_assert!(found.is_err() && good.is_none(), "{found:?}, {good:?}");
+                prop_assert!(run.try_resume().is_err());
+                prop_assert_eq!(run.contents(), contents);
+            }
         }
     }
 
@@ -194,140 +247,4 @@ proptest! {
         let due = bytes_since > 0 && (bytes_since >= bytes || seconds_since >= seconds);
         prop_assert_eq!(group.due(bytes_since, f64::from(seconds_since)), due);
     }
-}
-
-fn ending(index: u64) -> Ending {
-    Ending { index, attempt: 0, total: 1, succeeded: 1 }
-}
-
-#[test]
-fn create_leaves_a_file_that_is_there_alone_and_nothing_else_behind() {
-    let run = Run::new(&[]);
-    let create = || AppendWriter::create(Some(&run.output()), &run.journal(), RUN, NEVER, 0.0);
-    for (there, other) in [(run.output(), run.journal()), (run.journal(), run.output())] {
-        fs::write(&there, b"mine").unwrap();
-        let error = create().unwrap_err();
-        assert!(
-            matches!(&error, Error::Io { path, source } if *path == there && source.kind() == ErrorKind::AlreadyExists)
-        );
-        assert_eq!(fs::read(&there).unwrap(), b"mine");
-        assert!(!other.exists());
-        fs::remove_file(&there).unwrap();
-    }
-    create().unwrap();
-}
-
-#[test]
-fn a_mini_batch_ends_once_also_after_resume() {
-    let run = Run::new(&[]);
-    let mut writer = run.create();
-    assert_eq!(writer.append(ending(5), &[b"ab", b"", b"c"], 0.0).unwrap(), 3);
-    writer.fail(ending(6), 0.0).unwrap();
-    drop(writer);
-    let mut writer = run.resume();
-    for index in [5, 6] {
-        assert!(matches!(writer.append(ending(index), &[b"x"], 0.0), Err(Error::Option(_))));
-        assert!(matches!(writer.fail(ending(index), 0.0), Err(Error::Option(_))));
-    }
-    assert!(writer.preamble(b"late\n", 0.0).is_err());
-    assert_eq!(writer.append(ending(7), &[b"d"], 0.0).unwrap(), 4);
-    assert_eq!(writer.close().unwrap(), 4);
-    assert_eq!(run.files().0, b"abcd");
-}
-
-#[test]
-fn a_run_that_is_being_written_cannot_be_resumed() {
-    let run = Run::new(&[]);
-    let resume = || AppendWriter::resume(Some(&run.output()), &run.journal(), RUN, NEVER, 0.0);
-    for open in [Run::create, Run::resume] {
-        let writer = open(&run);
-        assert!(matches!(resume(), Err(Error::Io { source, .. }) if source.kind() == ErrorKind::WouldBlock));
-        writer.close().unwrap();
-    }
-}
-
-#[test]
-fn without_an_output_there_is_only_a_journal() {
-    let run = Run::new(&[]);
-    let mut writer = AppendWriter::create(None, &run.journal(), RUN, NEVER, 0.0).unwrap();
-    assert!(writer.append(ending(0), &[b"x"], 0.0).is_err());
-    assert_eq!(writer.append(ending(0), &[], 0.0).unwrap(), 0);
-    writer.close().unwrap();
-    assert!(!run.output().exists());
-    let recovered = recover(None, &run.journal(), RUN).unwrap();
-    assert!(recovered.progress.committed(0));
-}
-
-#[test]
-fn what_does_not_belong_together_is_refused_and_not_touched() {
-    let run = Run::new(&[]);
-    run.create().append(ending(0), &[b"our rows\n"], 0.0).unwrap();
-    let refused = |output: Option<&Path>, run_id| {
-        AppendWriter::resume(output, &run.journal(), run_id, NEVER, 0.0).unwrap_err().to_string()
-    };
-    assert!(refused(Some(&run.output()), [8; 16]).contains("another run"));
-    assert!(refused(None, RUN).contains("none was given"));
-    fs::write(run.output(), b"somebody else's rows\n").unwrap();
-    assert!(refused(Some(&run.output()), RUN).contains("not those that the journal recorded"));
-    assert_eq!(run.files().0, b"somebody else's rows\n");
-}
-
-#[test]
-fn a_journal_that_contradicts_itself_is_refused() {
-    let run = Run::new(&[]);
-    let mut writer = run.create();
-    writer.append(ending(0), &[b"a"], 0.0).unwrap();
-    let again = Record { kind: Kind::Committed, ending: ending(0), end: 1, bytes_crc: 0 };
-    let journal = [fs::read(run.journal()).unwrap(), again.encode(writer.crc).0].concat();
-    fs::write(run.journal(), journal).unwrap();
-    let error = run.recover().unwrap_err().to_string();
-    assert!(error.contains("ended already") && error.ends_with("at byte 80"), "{error}");
-}
-
-#[test]
-fn a_failed_record_write_takes_the_bytes_back() {
-    let run = Run::new(&[]);
-    let mut writer = run.create();
-    writer.append(ending(0), &[b"good\n"], 0.0).unwrap();
-    let read_only = File::open(run.journal()).unwrap();
-    let journal = std::mem::replace(&mut writer.journal.file, read_only);
-    let before = run.files();
-    assert!(writer.append(ending(1), &[b"lost\n"], 0.0).is_err());
-    assert!(!writer.progress().committed(1));
-    // Neither file can be cut while the journal refuses writes, so the next call has to do it.
-    writer.journal.file = journal;
-    assert_eq!(writer.append(ending(1), &[b"kept\n"], 0.0).unwrap(), 10);
-    let (output, journal) = run.files();
-    assert_eq!(output, b"good\nkept\n");
-    assert_eq!(journal.len(), before.1.len() + RECORD_LEN);
-    assert_eq!(run.recover().unwrap().progress.summary().committed, 2);
-}
-
-#[test]
-fn syncs_happen_when_due_and_a_failed_one_is_final() {
-    let run = Run::new(&[]);
-    let group = GroupCommit { bytes: 200, seconds: 10.0 };
-    let mut writer = AppendWriter::create(Some(&run.output()), &run.journal(), RUN, group, 100.0).unwrap();
-    let mut unsynced = |index, now, bytes: usize| {
-        writer.append(ending(index), &[vec![b'x'; bytes].as_slice()], now).unwrap();
-        writer.unsynced
-    };
-    assert_eq!(unsynced(0, 109.0, 2), 32 + 48 + 2);
-    assert_eq!(unsynced(1, 110.0, 2), 0);
-    assert_eq!(unsynced(2, 111.0, 100), 148);
-    assert_eq!(unsynced(3, 112.0, 4), 0);
-    assert_eq!(unsynced(4, 121.0, 2), 50);
-    writer.sync_failed = true;
-    assert!(writer.append(ending(5), &[b"x"], 121.0).unwrap_err().to_string().contains("resume the run"));
-    assert!(writer.close().is_err());
-}
-
-#[test]
-fn a_time_between_syncs_that_is_no_time_is_refused() {
-    let run = Run::new(&[]);
-    for seconds in [-1.0, f64::NAN] {
-        let group = GroupCommit { bytes: 1, seconds };
-        assert!(AppendWriter::create(Some(&run.output()), &run.journal(), RUN, group, 0.0).is_err());
-    }
-    assert!(!run.output().exists() && !run.journal().exists());
 }

@@ -1,0 +1,310 @@
+"""What a run depends on, in named parts: a resumed run must find all of it as it was, or say what is not.
+
+A part has a hash, and as much beside it as is needed to name what changed. The run id in the journal's header is made
+of all parts, once, when a run begins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from batch_score.config import fixed_settings
+from batch_score.dataset.origin import FILE
+from batch_score.dataset.tabular import TabularDataset
+from batch_score.output.settings import FILE_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from batch_score.config import ParallelRunConfig
+    from batch_score.dataset.base import Dataset
+
+LISTED = 1000
+SHOWN = 5
+SOURCE = "the source file "
+DIGITS = 32  # of a hash as it is written down: 128 bits
+
+State = tuple[int, int] | tuple[str]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Files and what tells their content.
+
+    Attributes:
+        states: (size, mtime in ns) or (hash,) by path; of a listing that was written down only the first LISTED.
+        count: How many files there are.
+        digest: Hash over all of them.
+    """
+
+    states: Mapping[str, State]
+    count: int
+    digest: str
+
+    @classmethod
+    def of(cls, states: Mapping[str, State]) -> Self:
+        """The listing of all `states`."""
+        digest = hashlib.sha256()
+        for path, state in states.items():
+            digest.update("\0".join((path, *map(str, state), "")).encode("utf-8", "surrogateescape"))
+        return cls(states, len(states), digest.hexdigest()[:DIGITS])
+
+    def as_json(self) -> dict[str, Any]:
+        """What is written down."""
+        return {"files": self.count, "hash": self.digest, "listed": dict(islice(self.states.items(), LISTED))}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """What was written down."""
+        return cls({path: tuple(state) for path, state in content["listed"].items()}, content["files"], content["hash"])
+
+    def changes(self, now: Listing, what: str) -> Iterator[str]:
+        """What is not as it was; `what` stands before a path."""
+        if self.digest == now.digest:
+            return
+        found = False
+        for path, was in self.states.items():
+            state = now.states.get(path)
+            if state != was:
+                found = True
+                yield f"{what}{path} is missing" if state is None else f"{what}{path} changed{_difference(was, state)}"
+        if self.count == len(self.states):  # else a path that is not listed may have been there
+            yield from (f"{what}{path} is new" for path in now.states if path not in self.states)
+        elif not found:
+            yield f"{what}files beyond the first {LISTED:,} changed, {now.count:,} are there (were {self.count:,})"
+
+
+def _difference(was: State, state: State) -> str:
+    if len(was) == 1 or len(state) == 1:
+        return ""
+    return f": {_described(*state)} (was {_described(*was)})"
+
+
+def _described(size: int, mtime_ns: int) -> str:
+    return f"{size:,} bytes, modified {datetime.fromtimestamp(mtime_ns / 1e9, UTC).isoformat(timespec='milliseconds')}"
+
+
+@dataclass(frozen=True)
+class DatasetPrint:
+    """What a run depends on of one dataset.
+
+    Attributes:
+        kind: As in `Origin`.
+        options: The reader options that differ from their defaults.
+        columns: Settled types by name, as text; empty for files.
+        files: The input files; for a FileDataset its inputs as given, made absolute.
+    """
+
+    kind: str
+    options: Mapping[str, Any]
+    columns: Mapping[str, str]
+    files: Listing
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Self:
+        """What a run depends on of `dataset`; looks up size and time of every file of a table."""
+        origin = dataset.origin
+        content = {} if origin is None else origin.as_json()
+        columns = {}
+        if isinstance(dataset, TabularDataset):
+            columns = {one.name: f"{one.type}{'' if one.nullable else ' not null'}" for one in dataset.schema}
+        # Of a FileDataset only the inputs are compared here: looking at ten million files would hold up every run.
+        # The journal has the identity of each mini-batch, with the paths of its files, and is compared while planning.
+        base = os.getcwd() if dataset.kind == FILE else ""  # noqa: PTH109 - text is what is joined
+        files = {str(Path(base, path)): (size, mtime) for path, size, mtime in dataset.fingerprint()}
+        return cls(content.get("kind", dataset.kind), content.get("options", {}), columns, Listing.of(files))
+
+    def as_json(self) -> dict[str, Any]:
+        """What is written down."""
+        return {"kind": self.kind, "options": self.options, "columns": self.columns, **self.files.as_json()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """What was written down."""
+        return cls(content["kind"], content["options"], content["columns"], Listing.from_json(content))
+
+    def changes(self, now: DatasetPrint) -> Iterator[str]:
+        """What is not as it was."""
+        if self.kind != now.kind:
+            yield f"the input is {now.kind} (was {self.kind})"
+            return
+        found = [
+            f"{name} is {_value(now.options, name)} (was {_value(self.options, name)})"
+            for name in dict.fromkeys([*self.options, *now.options])
+            if self.options.get(name) != now.options.get(name)
+        ]
+        found += self.files.changes(now.files, "input ")
+        yield from found
+        # Other files and options explain other columns. Without them it is another version of the software.
+        if not found and list(self.columns.items()) != list(now.columns.items()):
+            yield "the columns or their types are not what they were"
+
+
+def _value(options: Mapping[str, Any], name: str) -> str:
+    return repr(options[name]) if name in options else "the default"
+
+
+@dataclass(frozen=True)
+class ScorerPrint:
+    """What a run depends on of the scorer.
+
+    Attributes:
+        name: The entry script or model as given.
+        digest: Hash of its content; empty for a module whose file is not known.
+        sources: What lies beside it and counts: `parallel_run_step.settings.json`, and the Python files of
+            `source_directory`.
+    """
+
+    name: str
+    digest: str
+    sources: Listing
+
+    @classmethod
+    def of(cls, config: ParallelRunConfig, path: str) -> Self:
+        """What a run depends on of the scorer at `path`, whose content is read."""
+        sources: dict[str, State] = {}
+        settings = Path(path).with_name(FILE_NAME)
+        if settings.is_file() and path.endswith(".py"):
+            sources[FILE_NAME] = (_content(settings),)
+        if config.source_directory is not None:
+            sources |= {name: (_content(file),) for name, file in _python_files(Path(config.source_directory))}
+        return cls(str(config.entry_script), _content(Path(path)), Listing.of(sources))
+
+    def as_json(self) -> dict[str, Any]:
+        """What is written down."""
+        return {"name": self.name, "hash": self.digest, "sources": self.sources.as_json()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """What was written down."""
+        return cls(content["name"], content["hash"], Listing.from_json(content["sources"]))
+
+    def changes(self, now: ScorerPrint) -> Iterator[str]:
+        """What is not as it was; another name is another setting, which is named there."""
+        if self.name == now.name and self.digest != now.digest:
+            yield f"{'the model' if now.name.lower().endswith('.onnx') else 'the entry script'} {now.name} changed"
+        twice = f"{SOURCE}{now.name} changed"
+        yield from (text for text in self.sources.changes(now.sources, SOURCE) if text != twice)
+
+
+def _content(path: Path) -> str:
+    if not path.is_file():  # a module that Python finds by itself
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
+
+
+def _python_files(root: Path) -> Iterator[tuple[str, Path]]:
+    """The Python files below `root` by their relative paths, sorted; hidden folders and files are not the script's."""
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__pycache__")
+        for name in sorted(files):
+            if name.endswith(".py") and not name.startswith("."):
+                path = Path(folder, name)
+                yield path.relative_to(root).as_posix(), path
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """All that a run depends on.
+
+    Attributes:
+        inputs: One part for each dataset.
+        scorer: The entry script or model.
+        settings: The settings that may not change when a run is resumed.
+        arguments: The entry script's own arguments.
+    """
+
+    inputs: tuple[DatasetPrint, ...]
+    scorer: ScorerPrint
+    settings: Mapping[str, Any]
+    arguments: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, config: ParallelRunConfig, datasets: Sequence[Dataset], scorer: str, arguments: Sequence[object]
+    ) -> Self:
+        """What a run depends on.
+
+        Args:
+            config: Settings, runtime flags among the arguments included.
+            datasets: Inputs, all their columns included.
+            scorer: File of the scorer, or a dotted name where no file is known.
+            arguments: The entry script's own arguments.
+
+        Raises:
+            OSError: A file cannot be read.
+        """
+        return cls(
+            tuple(DatasetPrint.of(dataset) for dataset in datasets),
+            ScorerPrint.of(config, scorer),
+            fixed_settings(config),
+            tuple(map(str, arguments)),
+        )
+
+    @property
+    def run_id(self) -> bytes:
+        """16 bytes that tell a run of these parts from others."""
+        content = self.as_json()
+        for part in (*content["inputs"], content["scorer"]["sources"]):
+            del part["listed"]  # of which `hash` is over all
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).digest()[:16]
+
+    def as_json(self) -> dict[str, Any]:
+        """The parts as JSON values."""
+        return {
+            "inputs": [one.as_json() for one in self.inputs],
+            "scorer": self.scorer.as_json(),
+            "settings": dict(self.settings),
+            "arguments": list(self.arguments),
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """What `as_json` was made of, with no more than the first files of each listing.
+
+        Raises:
+            KeyError, TypeError, AttributeError: The content is not of that form.
+        """
+        return cls(
+            tuple(DatasetPrint.from_json(one) for one in content["inputs"]),
+            ScorerPrint.from_json(content["scorer"]),
+            content["settings"],
+            tuple(content["arguments"]),
+        )
+
+    def changes(self, now: Fingerprint) -> list[str]:
+        """What is not as it was when this fingerprint was taken, each as a clause; empty when all is."""
+        found = []
+        if len(self.inputs) != len(now.inputs):
+            found.append(f"the number of datasets is {len(now.inputs)} (was {len(self.inputs)})")
+        else:
+            found += [text for was, one in zip(self.inputs, now.inputs, strict=True) for text in was.changes(one)]
+        found += self.scorer.changes(now.scorer)
+        found += [
+            f"{name} is {_setting(now.settings.get(name))} (was {_setting(value)})"
+            for name, value in self.settings.items()
+            if now.settings.get(name) != value
+        ]
+        if self.arguments != now.arguments:  # which are not shown: one may be a secret
+            found.append("the arguments of the entry script changed")
+        return found
+
+
+def _setting(value: Any) -> str:
+    if value is None:
+        return "not set"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def enumerated(changes: Sequence[str]) -> str:
+    """The first few changes as one clause."""
+    more = len(changes) - SHOWN
+    return "; ".join(changes if more <= 0 else [*changes[:SHOWN], f"and {more:,} more"])

@@ -1,0 +1,168 @@
+"""Whether an earlier run of a step does for the next one: its result is taken, or it is gone on with."""
+
+from __future__ import annotations
+
+import logging
+import re
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batch_score import _native
+from batch_score.dataset.origin import FILE
+from batch_score.errors import OutputError, UsageError
+from batch_score.job.fingerprint import enumerated
+from batch_score.job.plan import plan
+from batch_score.job.prepare import Prepared, prepare
+from batch_score.job.record import RUN_RECORD, Recorded, versions
+from batch_score.job.reopen import recorded_result
+from batch_score.job.request import FAILED, Resumption
+from batch_score.job.run import run_job
+from batch_score.job.session import JOURNAL
+from batch_score.job.totals import Totals, exceeded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from batch_score.config import ParallelRunConfig
+    from batch_score.job.request import JobRequest, RunResult
+    from batch_score.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+
+def run_or_reuse(request: JobRequest, progress: Progress | None = None) -> RunResult:
+    """Runs a job, unless an earlier run of the same input, scorer and settings has its result or a part of it.
+
+    Args:
+        request: What is asked; of a numbered run directory all numbers are looked at, the newest first.
+        progress: Where to show progress; None for nowhere.
+
+    Raises:
+        UsageError: Found before any worker was started; or `request.run_dir` was chosen and holds another run.
+    """
+    now: Prepared | None = None
+    for record in _earlier_runs(request):
+        again = replace(request, run_dir=record.run_dir, numbered=False, resumes=Resumption(record))
+        now = now or prepare(again)  # once: what is looked at does not depend on the run directory
+        try:
+            reason = _why_not(record, now, again)
+            if reason is None:
+                return _reused(record, progress) if record.completed else run_job(again, progress)
+        except OutputError as error:  # another process is at it, or its files are not what they were
+            reason = str(error)
+        if not request.numbered:
+            raise UsageError(f"the run in {record.run_dir} cannot be used again: {reason}; give another run_dir")
+        logger.info("the run in %s is not used again: %s", record.run_dir, reason)
+    return run_job(request, progress)
+
+
+def _earlier_runs(request: JobRequest) -> list[Recorded]:
+    """The runs that may do, the newest first."""
+    wanted = request.run_dir.absolute()
+    if not request.numbered:
+        return [Recorded.read(wanted)] if (wanted / RUN_RECORD).exists() else []
+    found: list[tuple[int, Recorded]] = []
+    for folder in wanted.parent.glob(f"{wanted.name}*"):
+        match = re.fullmatch(rf"{re.escape(wanted.name)}(?:-(\d+))?", folder.name)
+        with suppress(OutputError):  # one that cannot be read is none
+            if match is not None:
+                found.append((int(match[1] or 1), Recorded.read(folder)))
+    return [record for _, record in sorted(found, key=lambda pair: -pair[0])]
+
+
+def _reused(record: Recorded, progress: Progress | None) -> RunResult:
+    result = recorded_result(record)
+    text = f"nothing to run: {record.run_dir} has the result of the same input, scorer and settings"
+    logger.info("%s", text)
+    if progress is not None:
+        progress.note(text)
+        progress.close()
+    return result
+
+
+def _why_not(record: Recorded, now: Prepared, request: JobRequest) -> str | None:
+    """Why a run does not do, None when it does."""
+    changes = [*record.fingerprint.changes(now.fingerprint), *_surroundings(record, now, request)]
+    if changes:
+        return enumerated(changes)
+    if not record.completed:
+        return _why_not_resumed(record, now.config)
+    return _why_not_taken(record, now, request)
+
+
+def _surroundings(record: Recorded, now: Prepared, request: JobRequest) -> Iterator[str]:
+    """What else has changed that results may depend on: who gives the command to resume has decided about that."""
+    content = record.content
+    before, today = content.get("versions", {}), versions()
+    for name in sorted(before.keys() | today.keys()):
+        if before.get(name) != today.get(name):
+            yield f"{name} is {today.get(name, 'not installed')} (was {before.get(name, 'not installed')})"
+    settings = content.get("config", {})
+    for name in ("environment", "environment_variables"):
+        if str(settings.get(name)) != str(getattr(now.given, name)):
+            yield f"{name} changed"
+    folder = content.get("output_folder")
+    was = None if folder is None else Path(content["working_directory"], folder).resolve()
+    wanted = None if request.output is None else Path(now.spec.output_dir)
+    if was != wanted:
+        yield f"the output folder is {_folder(wanted)} (was {_folder(was)})"
+
+
+def _folder(path: Path | None) -> str:
+    return "in the run directory" if path is None else str(path)
+
+
+def _why_not_resumed(record: Recorded, config: ParallelRunConfig) -> str | None:
+    """A run that failed would only fail again when what has failed is over its thresholds, or all there was."""
+    content = record.content
+    totals = _totals(content)
+    if content.get("status") != FAILED or not totals.mini_batches:
+        return None
+    over = exceeded(totals, config, content.get("mini_batches", {}).get("total"))
+    return over or ("nothing of it has succeeded" if not totals.returned else None)
+
+
+def _totals(content: Any) -> Totals:
+    """What the last session has left; nothing if it was killed."""
+    try:
+        return Totals(**content.get("totals", {}))
+    except TypeError as error:  # of another version
+        raise OutputError(f"the totals of the run are not known ({error})") from error
+
+
+def _why_not_taken(record: Recorded, now: Prepared, request: JobRequest) -> str | None:
+    """Why the result of a completed run does not do, None when it does."""
+    totals, config = recorded_result(record).totals, now.config
+    counted = int(record.content["config"].get("error_threshold", -1)) >= 0
+    if totals.items_failed and counted != (config.error_threshold >= 0):
+        return "it had failed items, which error_threshold counts otherwise now"
+    over = exceeded(totals, config, totals.mini_batches)
+    if over is not None:
+        return over
+    output = record.output
+    if output is not None and (not output.is_file() or output.stat().st_size != record.content.get("output_bytes")):
+        return f"its output {output} is gone or was changed"
+    if request.datasets[0].kind == FILE and not _same_files(record, now):
+        return "the files of the input are others now, or were changed since"
+    return None
+
+
+def _same_files(record: Recorded, now: Prepared) -> bool:
+    """Whether a completed run has scored the very files that are there now.
+
+    The journal has the paths of each mini-batch in its identity. Contents are not looked into: a file whose inode was
+    touched since the run began may have another, also one that was moved here with its old modification time.
+    """
+    since = datetime.fromisoformat(record.content["started"]).timestamp()
+    records = _native.read_journal(record.run_dir / JOURNAL).records
+    known = {one.index: one.identity for one in records if one.kind != "preamble"}
+    for chunk in plan(now.datasets, now.config.mini_batch_size):
+        for minibatch in chunk:
+            if known.pop(minibatch.index, None) != minibatch.identity:
+                return False
+            if any(Path(name).stat().st_ctime >= since for name in minibatch.files):
+                return False
+    return not known

@@ -1,0 +1,127 @@
+"""How a job gets a run directory to itself: a new one, or that of a run which it goes on with."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batch_score import _native
+from batch_score.errors import OutputError, UsageError
+from batch_score.job.fingerprint import enumerated
+from batch_score.job.prepare import Prepared, make_folder, prepare
+from batch_score.job.record import Recorded, RunRecord
+from batch_score.job.request import Resumption, free_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import ExitStack
+
+    from batch_score.job.request import JobRequest
+
+# Group commit: what an outage of the whole machine may cost. A killed process costs nothing that was appended.
+SYNC_BYTES = 64 << 20
+SYNC_SECONDS = 5.0
+JOURNAL = "journal"
+WORKER_FILE = re.compile(r"process(\d+)\.")
+
+
+@dataclass(frozen=True)
+class Session:
+    """A job that has its run directory to itself.
+
+    Attributes:
+        prepared: What was decided.
+        record: Its `run.json`.
+        writer: The append writer, which holds the lock on the run.
+    """
+
+    prepared: Prepared
+    record: RunRecord
+    writer: _native.AppendWriter
+
+
+def begin(request: JobRequest, stack: ExitStack) -> Session:
+    """Prepares a job and takes its run directory, which no other job can then have.
+
+    Args:
+        request: What is asked; a new run, or one to go on with.
+        stack: Closes the append writer.
+
+    Raises:
+        UsageError: The job cannot be carried out as asked, or not now.
+    """
+    if request.resumes is not None:
+        return _resumed(request, request.resumes, stack)
+    while True:
+        if request.numbered:
+            request = replace(request, run_dir=free_folder(request.run_dir))
+        prepared = prepare(request)
+        make_folder(prepared.run_dir)
+        output = Path(prepared.spec.output_dir)
+        if not output.is_relative_to(prepared.run_dir):  # else a run that is killed here would leave it in its way
+            make_folder(output)
+        record = RunRecord(prepared, request)
+        try:
+            record.claim()
+        except FileExistsError as error:
+            if not request.numbered:
+                raise OutputError(f"run directory {prepared.run_dir} was just taken by another run") from error
+            continue
+        make_folder(output)
+        return Session(prepared, record, _writer(_native.AppendWriter.create, prepared, record, stack))
+
+
+def _resumed(request: JobRequest, resumes: Resumption, stack: ExitStack) -> Session:
+    """Goes on with the run in the run directory, if what it depends on is as it was."""
+    prepared = prepare(request)
+    changes = resumes.record.fingerprint.changes(prepared.fingerprint)
+    if changes and not resumes.force:
+        raise UsageError(
+            f"the run in {prepared.run_dir} cannot go on: {enumerated(changes)}; "
+            "start a new run, or give --force to go on all the same"
+        )
+    make_folder(Path(prepared.spec.output_dir))
+    record = RunRecord(prepared, request)
+    writer = _writer(_native.AppendWriter.resume, prepared, record, stack)
+    if Recorded.read(prepared.run_dir).content != resumes.record.content:  # read before the lock was ours
+        raise OutputError(f"run directory {prepared.run_dir} was just written by another process; try again")
+    record.resume()
+    notes = [f"going on although {enumerated(changes)}"] if changes else []
+    if writer.lost:
+        notes.append(f"{writer.lost} records of the journal are lost with their rows, which will be scored again")
+    return Session(replace(prepared, notes=(*prepared.notes, *notes)), record, writer)
+
+
+def _writer(
+    create: Callable[..., _native.AppendWriter], prepared: Prepared, record: RunRecord, stack: ExitStack
+) -> _native.AppendWriter:
+    """The append writer of a new or a resumed run."""
+    try:
+        writer = create(
+            prepared.spool or prepared.output,
+            prepared.run_dir / "failed_items.jsonl",
+            prepared.run_dir / JOURNAL,
+            run_id=record.run_id,
+            sync_bytes=SYNC_BYTES,
+            sync_seconds=SYNC_SECONDS,
+            now=time.monotonic(),
+        )
+    except BlockingIOError as error:
+        raise OutputError(
+            f"run directory {prepared.run_dir} is being written by another process; wait until that has ended"
+        ) from error
+    except FileNotFoundError as error:
+        raise OutputError(f"{error}; without this file the run cannot go on, start a new run") from error
+    except FileExistsError as error:
+        raise OutputError(f"{error}; another process was quicker, give another --run-dir") from error
+    stack.callback(writer.close)
+    return writer
+
+
+def first_worker(logs: Path) -> int:
+    """The number of the first worker: one that no earlier session of the run has used for its log files."""
+    found = (WORKER_FILE.match(path.name) for path in logs.rglob("process*"))
+    return max((int(match[1]) for match in found if match), default=-1) + 1
