@@ -21,6 +21,9 @@ _BAR_INTERVAL_S = 0.1
 _ERRORS_SHOWN = 5
 _LONGEST_LINE = 200
 
+# How a run ends.
+COMPLETED, FAILED, INTERRUPTED = "completed", "failed", "interrupted"
+
 logger = logging.getLogger(__name__)
 
 

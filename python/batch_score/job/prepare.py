@@ -26,7 +26,7 @@ from batch_score.gpu.placement import (
     warnings_of,
 )
 from batch_score.job.fingerprint import Fingerprint
-from batch_score.job.record import DRAFT, RUN_RECORD, Recorded
+from batch_score.job.recorded import DRAFT, RUN_RECORD, Recorded
 from batch_score.output.encoder import OutputOptions
 from batch_score.output.forms import encoder_for
 from batch_score.output.keys import Key, parse_key

@@ -1,4 +1,4 @@
-"""`run.json`: what was run on what, with which versions and devices, and what it came to."""
+"""Writing `run.json`: what is run on what, with which versions and devices, and what it came to."""
 
 from __future__ import annotations
 
@@ -7,99 +7,28 @@ import os
 import platform
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from batch_score.config import plain
-from batch_score.errors import OutputError
-from batch_score.job.fingerprint import Fingerprint
-from batch_score.job.request import COMPLETED
+from batch_score.job.recorded import DRAFT, FORMAT, RUN_RECORD
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from batch_score.dataset.base import Dataset
     from batch_score.job.prepare import Prepared
     from batch_score.job.request import JobRequest, RunResult
 
-RUN_RECORD = "run.json"
-DRAFT = ".run.json."  # begins the name of a record that is being written
-FORMAT = 1
 PACKAGES = ("batch-score", "numpy", "onnxruntime", "onnxruntime-gpu", "pandas", "pyarrow")
-# What a session that goes on, or a result that is used again, is made of.
-NEEDED = ("status", "started", "working_directory", "config", "arguments", "inputs", "output_folder", "output")
 # What the end of a session writes, and the next session of the run takes back.
 ENDED = (
     *("ended", "cause", "totals", "elapsed_s", "mini_batches", "items", "bytes_read", "bytes_written"),
     *("items_before", "bytes_before", "output_form", "output_bytes"),
 )
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """What `run.json` says of a run's earlier sessions.
-
-    Attributes:
-        run_dir: The run directory as it was found, absolute.
-        content: The whole record.
-        fingerprint: What the run depended on when its last session began.
-        run_id: 16 bytes in the journal's header.
-    """
-
-    run_dir: Path
-    content: Mapping[str, Any]
-    fingerprint: Fingerprint
-    run_id: bytes
-
-    @classmethod
-    def read(cls, run_dir: Path) -> Self:
-        """The record of a run directory.
-
-        Raises:
-            OutputError: There is none, or it cannot be understood.
-        """
-        path = run_dir.absolute() / RUN_RECORD
-        try:
-            content = _content(path)
-            fingerprint = Fingerprint.from_json(content["fingerprint"])
-            return cls(path.parent, content, fingerprint, bytes.fromhex(content["run_id"]))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            message = f"{path.parent} is no run directory, for it has no {RUN_RECORD}; give the folder of a run"
-            raise OutputError(message) from error
-        except OSError as error:
-            raise OutputError(f"{path}: {error.strerror}; give a run directory that can be read") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise OutputError(f"{path} is not the record of a run ({error!r}); start a new run") from error
-
-    @property
-    def completed(self) -> bool:
-        """The run has nothing left to do."""
-        return bool(self.content["status"] == COMPLETED)
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self.run_dir / RUN_RECORD
-
-    @property
-    def output(self) -> Path | None:
-        """The output file, also when the run directory was moved with it; None for `summary_only`."""
-        found = self.content["output"]
-        if found is None or self.content["output_folder"] is not None:
-            return None if found is None else Path(found)
-        return self.run_dir / "outputs" / Path(found).name
-
-
-def _content(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if content["format"] != FORMAT:
-        raise OutputError(f"{path} has format {content['format']}, which this version does not know; use the newer one")
-    for name in NEEDED:
-        content[name]  # a KeyError tells which one is missing
-    return content
 
 
 class RunRecord:

@@ -11,15 +11,15 @@ from batch_score.dataset.files import FileDataset
 from batch_score.dataset.origin import FILE, Origin
 from batch_score.dataset.tabular import TabularDataset
 from batch_score.errors import OutputError
-from batch_score.job.request import COMPLETED, JobRequest, Resumption, RunResult
+from batch_score.job.request import JobRequest, Resumption, RunResult
 from batch_score.job.totals import Totals
-from batch_score.progress import Ending, Snapshot
+from batch_score.progress import COMPLETED, Ending, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from batch_score.dataset.base import Dataset
-    from batch_score.job.record import Recorded
+    from batch_score.job.recorded import Recorded
 
 
 def reopened(record: Recorded, settings: Mapping[str, Any], *, force: bool = False) -> JobRequest:

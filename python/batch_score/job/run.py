@@ -24,14 +24,14 @@ from batch_score.job.ledger import Columns, Ledger
 from batch_score.job.plan import Planner, plan
 from batch_score.job.prepare import read_text
 from batch_score.job.queue import MiniBatchQueue
-from batch_score.job.request import COMPLETED, FAILED, INTERRUPTED, RunResult
+from batch_score.job.request import RunResult
 from batch_score.job.session import JOURNAL, SYNC_SECONDS, begin, first_worker
 from batch_score.job.totals import exceeded
 from batch_score.logs.report import JobLog
 from batch_score.logs.tree import COORDINATOR, LogTree, node_address, process_name
 from batch_score.minibatch import Fault
 from batch_score.monitor.monitor import Monitor
-from batch_score.progress import Ending, Progress, Snapshot, line, script_line
+from batch_score.progress import COMPLETED, FAILED, INTERRUPTED, Ending, Progress, Snapshot, line, script_line
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,8 @@ from batch_score import _native
 from batch_score.errors import OutputError, UsageError
 from batch_score.job.fingerprint import enumerated
 from batch_score.job.prepare import Prepared, make_folder, prepare
-from batch_score.job.record import Recorded, RunRecord
+from batch_score.job.record import RunRecord
+from batch_score.job.recorded import Recorded
 from batch_score.job.request import Resumption, free_folder
 
 if TYPE_CHECKING:

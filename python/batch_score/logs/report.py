@@ -19,7 +19,7 @@ from batch_score.logs.text import (
 )
 from batch_score.logs.tree import COORDINATOR
 from batch_score.logs.tries import TryReport
-from batch_score.progress import overview, summary
+from batch_score.progress import COMPLETED, overview, summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,8 +35,8 @@ _MOST_ERRORS = 1_000
 class JobLog:
     """What the coordinator writes down about a run. Used from one thread.
 
-    While it is open, batch_score's own log records go to `master_role.txt`. Of all files only the report of tries must be
-    written; of the others is left out, without an error, what a full disk for instance does not take.
+    While it is open, batch_score's own log records go to `master_role.txt`. Of all files only the report of tries
+    must be written; of the others is left out, without an error, what a full disk for instance does not take.
 
     Args:
         tree: The log tree; its folders exist.
@@ -156,7 +156,7 @@ class JobLog:
     def result(self, ending: Ending) -> None:
         """Writes `job_result.txt` and ends the overview with the result."""
         traceback = self._first_fault.traceback.rstrip() if self._first_fault else ""
-        first = f"\nfirst traceback\n{traceback}\n" if traceback and ending.status != "completed" else ""
+        first = f"\nfirst traceback\n{traceback}\n" if traceback and ending.status != COMPLETED else ""
         end = f"{overview(ending.snapshot)}{self._written()}\n{summary(ending)}"
         with suppress(OSError):
             replace_text(self._tree.job_result, f"{summary(ending)}{first}")
