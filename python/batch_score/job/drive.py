@@ -110,7 +110,8 @@ class Driver:
             self._wind_down()
         self._crew.stop_all()
         deadline = time.monotonic() + self._config.run_invocation_timeout
-        while self._crew.members and time.monotonic() < deadline:
+        # What shutdown() does changes no result: who wants the job to stop need not wait for it.
+        while self._crew.members and time.monotonic() < deadline and not interruption.received:
             self._turn(POLL_S)
 
     def _wind_down(self) -> None:

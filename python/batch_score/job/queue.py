@@ -217,7 +217,8 @@ class MiniBatchQueue:
     def _conclude(self, task: Task, split: Split) -> Settled | None:
         """All items of a mini-batch are scored or bad; the bad ones may have to be described first."""
         self._splits.pop(task.minibatch.index, None)
-        if split.smallest_out_of_memory is not None and split.largest_scored:
+        # Where fewer items, or as many, ran out of memory than went well, it was an item: that says nothing of others.
+        if split.smallest_out_of_memory is not None and 0 < split.largest_scored < split.smallest_out_of_memory:
             self.most_items = min(self.most_items or split.largest_scored, split.largest_scored)
         settled = Settled(
             replace(task, part=None),
