@@ -16,7 +16,8 @@ MAX_TRY = 3
 WORKERS = st.integers(0, 3)
 FAULT = Fault("ValueError", "no")
 SIZES = st.integers(1, 9)
-FAILURES = st.builds(Failure, st.just(FAULT), reading=st.booleans(), memory=st.booleans(), worker_lost=st.booleans())
+FLAGS = dict.fromkeys(("reading", "memory", "worker_lost", "unexplained"), st.booleans())
+FAILURES = st.builds(Failure, st.just(FAULT), **FLAGS)
 
 
 def batch(index, rows=1, affinity="", *, whole=False):

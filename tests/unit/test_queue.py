@@ -117,6 +117,28 @@ def test_a_good_first_half_tells_that_the_second_one_is_bad():
     assert [(one.piece.start, one.piece.stop) for one in settled.scored] == [(0, 4), (4, 6), (6, 7)]
 
 
+def test_an_item_alone_whose_worker_was_killed_by_somebody_is_tried_once_more():
+    killed = Failure(Fault("WorkerDied", "no"), worker_lost=True, unexplained=True)
+    made = queue(batch(0, rows=2), max_try=1)
+    made.fail(made.lease(0).ticket, FAULT)
+    made.fail(made.lease(0).ticket, killed)
+    tasks = [made.lease(0), made.lease(0)]
+    assert sorted(task.part for task in tasks) == [(0, 1), (1, 2)]
+    for task in tasks:
+        made.fail(task.ticket, killed)
+    last = made.lease(0)
+    assert last.part == (1, 2), "the other item, which was killed for the first time"
+    made.fail(last.ticket, killed)
+    assert made.lease(0).describe == (0, 1)
+
+
+def test_a_mini_batch_of_one_item_has_its_tries_and_no_more():
+    killed = Failure(Fault("WorkerDied", "no"), worker_lost=True, unexplained=True)
+    made = queue(batch(0, rows=1), max_try=1)
+    made.fail(made.lease(0).ticket, killed)
+    assert made.lease(0).describe == (0,)
+
+
 def test_what_cannot_be_read_is_not_split():
     made = queue(batch(0, rows=8), max_try=1)
     settled = made.fail(made.lease(0).ticket, UNREADABLE)

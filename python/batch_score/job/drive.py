@@ -299,6 +299,7 @@ class Driver:
             reading=status == Status.LOAD_TIMEOUT or event.load.ticket == task.ticket != event.run.ticket,
             memory=oom is True,
             worker_lost=True,
+            unexplained=event.code == -signal.SIGKILL and not member.killed and oom is not True,
         )
         if not task.describe:
             self._log.worker_error(fault, words(task), process=member.name)

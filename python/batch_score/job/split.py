@@ -22,6 +22,8 @@ class Failure:
         reading: The items could not be read, which every part of the mini-batch would meet again.
         memory: Memory ran out: fewer items may fit.
         worker_lost: The worker was killed by it, or had to be.
+        unexplained: The worker was killed by SIGKILL, and neither by the coordinator nor for want of memory: it may
+            have been at the wrong place when somebody killed it.
     """
 
     fault: Fault
@@ -29,6 +31,7 @@ class Failure:
     reading: bool = False
     memory: bool = False
     worker_lost: bool = False
+    unexplained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ class Split:
         self._out = 0
         self._workers_lost = 0
         self._given_up = False
+        self._pardoned: set[int] = set()
         self.scored: list[Scored] = []
         self.bad: list[Bad] = []
         self.failed = False
@@ -179,8 +183,17 @@ class Split:
             self._waiting += reversed(replace(tried, left=max(1, tried.left)).halves())
         elif tried.left > 0:
             self._waiting.append(tried)
+        elif self._pardon(tried, failure):
+            self._waiting.append(replace(tried, left=1))
         else:
             self._fail_for_good(tried, failure, divisible=divisible)
+
+    def _pardon(self, piece: Piece, failure: Failure) -> bool:
+        """Whether an item that stands alone is tried once more: only for an unexplained kill, and only once."""
+        if not (failure.unexplained and self.failed and piece.size == 1) or piece.start in self._pardoned:
+            return False
+        self._pardoned.add(piece.start)
+        return True
 
     def _fail_for_good(self, piece: Piece, failure: Failure, *, divisible: bool) -> None:
         self.failed = True
