@@ -8,7 +8,7 @@ MARK := $(VENV)/.made
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test test-rust test-python lint format bench fuzz develop clean
+.PHONY: help demo test test-rust test-python faults lint format bench fuzz develop clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ test-rust: ## the tests of the core
 
 test-python: $(MARK)/test ## the tests of the package, on the installed wheel
 	$(BIN)/python -m pytest
+
+faults: $(MARK)/test ## kill, interrupt and damage runs some thousand times; the last lines have the numbers
+	BATCH_SCORE_EFFORT=full $(BIN)/python -m pytest tests/faults --durations=5
 
 lint: $(MARK)/lint ## format, lints, types, and the stub of the native module
 	$(BIN)/ruff format --check .

@@ -308,16 +308,18 @@ def test_resume_begins_anew_when_nothing_was_ever_committed(paths, left):
     assert contents(paths)[:2] == [b"row\n", b"{}\n"]
 
 
-@pytest.mark.parametrize(("journal_left", "state"), [(None, "gone"), (b"", "damaged"), (b"\x89BSJ", "damaged")])
+LEFT = {"none": (None, FileNotFoundError, "missing"), "empty": (b"", OutputError, "damaged")}
+LEFT["cut off"] = (b"\x89BSJ", OutputError, "damaged")
+
+
+@pytest.mark.parametrize(("journal_left", "kind", "state"), LEFT.values(), ids=LEFT)
 @pytest.mark.parametrize("place", [0, 1], ids=["output", "failed_items"])
-def test_without_a_journal_bytes_are_not_touched(paths, journal, journal_left, state, place):
+def test_without_a_journal_bytes_are_not_touched(paths, journal, journal_left, kind, state, place):
     paths[place].write_bytes(b"rows of hours\n")
     if journal_left is not None:
         journal.write_bytes(journal_left)
     before = contents(paths)
-    with pytest.raises(
-        OutputError, match=f"the journal is {state}, .* the 14 bytes of {paths[place]} .* not"
-    ) as caught:
+    with pytest.raises(kind, match=f"the journal is {state}, .* the 14 bytes of {paths[place]} .* not") as caught:
         AppendWriter.resume(*paths, **OPTIONS)
     assert str(caught.value).startswith(str(journal))
     assert contents(paths) == before

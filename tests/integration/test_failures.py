@@ -69,9 +69,14 @@ def check_tries_of_four_ways(done):
 
 def check_logs_of_four_ways(done):
     lines = (done.logs / "user" / "error.txt").read_text().splitlines()
-    assert len(lines) == 8
-    for text in ("row zero is bad", "run_invocation_timeout", "SIGKILL", "NoneType"):
-        assert sum(text in line for line in lines) == 2, lines
+    told = {
+        text: sum(text in line for line in lines) for text in ("row zero is bad", "run_invocation_timeout", "NoneType")
+    }
+    assert set(told.values()) == {2}, lines
+    # A death while another mini-batch was being read counts as no try of either, but it is told.
+    deaths = sum("SIGKILL" in line for line in lines)
+    assert 2 <= deaths <= 3
+    assert len(lines) == 6 + deaths
     tracebacks = "".join(path.read_text() for path in (done.logs / "user" / "error" / "node-0").iterdir())
     assert tracebacks.count('raise ValueError("row zero is bad")') == 2
     result = (done.logs / "job_result.txt").read_text()
@@ -81,7 +86,9 @@ def check_logs_of_four_ways(done):
         assert f"mini-batch {index} failed after 2 tries: 1 of 1 items" in master
     printed = "".join(path.read_text() for path in (done.logs / "user" / "stdout" / "node-0").iterdir())
     counts = [len(re.findall(rf"^row {row}$", printed, re.MULTILINE)) for row in range(8)]
-    assert counts == [2, 2, 2, 2, 1, 1, 1, 1]  # nothing of a killed worker is lost, nothing ran too often
+    # Nothing of a killed worker is lost, nothing ran too often; which row killed may have had to be found out.
+    assert counts[:2] + counts[3:] == [2, 2, 2, 1, 1, 1, 1]
+    assert 2 <= counts[2] <= 3
 
 
 def test_with_no_failure_allowed_the_job_stops_at_the_first(tmp_path, batch_score, script):

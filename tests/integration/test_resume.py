@@ -184,14 +184,15 @@ REFUSALS = {
         lambda folder: numbers(folder / "t.csv", ROWS + 1),
         r"input t.csv changed: [\d,]+ bytes, modified \S+ \(was [\d,]+ bytes, modified \S+\)",
     ),
-    "script": (lambda folder: (folder / "score.py").write_text("#"), "the entry script score.py changed"),
-    "source": (lambda folder: (folder / "more.py").touch(), "the source file more.py is new"),
+    "script": (lambda folder: (folder / "score.py").write_text("#"), r"the entry script \S*score.py changed"),
+    "source": (lambda folder: (folder / "src" / "words.txt").touch(), "the source file words.txt is new"),
 }
 
 
 @pytest.mark.parametrize("what", REFUSALS)
 def test_a_change_is_named_and_nothing_is_touched(what, tmp_path, killed, resume):
-    killed(*QUICK, "--source-directory", ".")
+    (tmp_path / "src").mkdir()
+    killed("../score.py", *QUICK[1:], "--source-directory", "src", text=ECHO.replace('"slow"', '"../slow"'))
     change, wanted = REFUSALS[what]
     change(tmp_path)
     before = content(tmp_path / "r")
@@ -448,7 +449,57 @@ def test_an_output_that_is_gone(tmp_path, killed, resume):
     (tmp_path / "r" / "outputs" / "predictions.csv").unlink()
     done = resume()
     assert (done.code, done.err.count("\n")) == (2, 1)
-    assert re.search(r"predictions\.csv: .*; without this file the run cannot go on, start a new run$", done.err)
+    assert done.err.endswith(
+        "predictions.csv: the file is missing, but the journal says what is in it; put it back, or start a new run\n"
+    )
+
+
+def unknown_setting(run_dir):
+    content = record(run_dir)
+    content["config"]["colour"] = "red"
+    (run_dir / "run.json").write_text(json.dumps(content))
+
+
+def impossible_setting(run_dir):
+    content = record(run_dir)
+    content["config"]["run_max_try"] = -1
+    (run_dir / "run.json").write_text(json.dumps(content))
+
+
+def folder_for_journal(run_dir):
+    (run_dir / "journal").unlink()
+    (run_dir / "journal").mkdir()
+
+
+SPOILED = {
+    "setting of another version": (unknown_setting, "run.json cannot be used: the setting 'colour' is not known to "),
+    "impossible setting": (impossible_setting, "run.json cannot be used: run_max_try must be at least 1, got -1; "),
+    "journal is a folder": (folder_for_journal, "journal is a folder, where the run has a file; put the file back, "),
+    "spool is missing": (lambda run_dir: (run_dir / "spool.arrow").unlink(), "spool.arrow: the file is missing, but "),
+    "journal is missing": (
+        lambda run_dir: (run_dir / "journal").unlink(),
+        "journal: the journal is missing, so nobody knows which of the ",
+    ),
+    "journal is cut off": (
+        lambda run_dir: os.truncate(run_dir / "journal", 7),
+        "put a copy of it back, or start a new run; its header breaks off at byte 7\n",
+    ),
+}
+
+
+def test_what_is_wrong_with_a_run_directory_is_one_line_that_names_the_file(tmp_path, killed, resume):
+    killed(*QUICK, "--append-row-file-name", "o.parquet")
+    (tmp_path / "r").rename(tmp_path / "kept")
+    for what, (spoil, wanted) in SPOILED.items():
+        shutil.copytree(tmp_path / "kept", tmp_path / "r")
+        spoil(tmp_path / "r")
+        before = content(tmp_path / "r")
+        done = resume()
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1), what
+        assert done.err.startswith(f"batch-score: error: {tmp_path / 'r'}/"), done.err
+        assert wanted in done.err, done.err
+        assert content(tmp_path / "r") == before
+        shutil.rmtree(tmp_path / "r")
 
 
 def test_files_go_on_and_others_are_noticed_while_planning(tmp_path, killed, resume):
@@ -468,6 +519,7 @@ def test_files_go_on_and_others_are_noticed_while_planning(tmp_path, killed, res
     refused = resume()
     assert refused.code == 1
     assert "the input is not that of the run to resume" in refused.err
+    assert "resume with: " not in (tmp_path / "r" / "logs" / "job_result.txt").read_text()
     assert before.startswith((tmp_path / "r" / "outputs" / "predictions.csv").read_bytes())
     (tmp_path / "in" / "000a.bin").unlink()
     done = resume()

@@ -1,6 +1,7 @@
 """`ParallelRunStep(..., allow_reuse=True)`: an earlier run of the same step does, and any other one does not."""
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -8,11 +9,16 @@ import textwrap
 import time
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pandas as pd
 import pytest
+from tests import models
 from tests.integration.running import numbers, wait_for
 
 from batch_score import BatchScoreError, FileDataset, ParallelRunConfig, ParallelRunStep, TabularDataset
+from batch_score.job import session
+from batch_score.job.prepare import prepare
 from batch_score.progress import Progress
 
 COUNTING = """
@@ -28,6 +34,7 @@ COUNTING = """
         return rows
 """
 SIZE = "100"
+FAILING = {"on_failure": "skip", "run_max_try": 1}
 
 
 @pytest.fixture
@@ -144,12 +151,56 @@ def test_an_older_run_may_do_when_the_newest_does_not(place):
 @pytest.mark.parametrize("config", [{"allowed_failed_count": 1}, {"allowed_failed_percent": 1}, {"error_threshold": 3}])
 def test_a_run_with_more_failures_than_now_allowed_does_not_do(config, place):
     (place / "fail").touch()
-    first = step(on_failure="skip", run_max_try=1).run()
+    first = step(**FAILING).run()
     assert (first.status, first.totals.mini_batches_succeeded) == ("completed", 3)
-    assert step().run().reused
+    assert step(**FAILING).run().reused
     (place / "fail").unlink()
-    again = step(**config).run()
+    again = step(**FAILING, **config).run()
     assert (again.status, again.reused) == ("completed", False)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"on_failure": "bisect"}, {"run_max_try": 2}, {"run_invocation_timeout": 9}, {"task_overhead_timeout": 9}],
+)
+def test_a_run_with_failed_items_does_not_do_when_others_might_fail_now(config, place, caplog):
+    (place / "fail").touch()
+    step(**FAILING).run()
+    (place / "fail").unlink()
+    caplog.set_level("INFO", "batch_score")
+    again = step(**{**FAILING, **config}).run()
+    assert (again.status, again.reused, again.totals.items_failed) == ("completed", False, 0)
+    [name] = config
+    assert f"is not used again: it had failed items, and {name} is {config[name]} (was " in caplog.text
+
+
+def test_a_code_root_counts_with_all_that_is_in_it_but_the_jobs_own_files(place):
+    (place / "words.txt").write_text("one")
+    (place / "score.py").write_text(
+        "import pathlib\ndef run(rows):\n    return [pathlib.Path('words.txt').read_text()] * len(rows)\n"
+    )
+    assert not step(source_directory=".", output="out").run().reused
+    assert step(source_directory=".", output="out").run().reused
+    assert step(source_directory=".").run().run_dir.name == "my-step-2"
+    assert step(source_directory=".").run().reused
+    (place / "words.txt").write_text("two")
+    again = step(source_directory=".").run()
+    assert again.run_dir.name == "my-step-3"
+    assert "two" in again.output.read_text()
+
+
+def test_a_model_counts_with_the_weights_outside_of_it(place):
+    (place / "t.csv").write_text("x\n1\n2\n")
+    model = onnx.load(models.weighted_sum(place / "m.onnx", 1))
+    how = {"save_as_external_data": True, "location": "m.onnx.data", "size_threshold": 0}
+    onnx.save(model, place / "m.onnx", **how)
+    settings = {"entry_script": "m.onnx", "features": "x", "append_row_file_name": "o.csv"}
+    first = step(**settings).run()
+    assert pd.read_csv(first.output)["score"].tolist() == [1.0, 2.0]
+    assert step(**settings).run().reused
+    (place / "m.onnx.data").write_bytes(np.float32(3).tobytes())
+    again = step(**settings).run()
+    assert pd.read_csv(again.output)["score"].tolist() == [3.0, 6.0]
 
 
 def test_an_unfinished_run_is_gone_on_with(place):
@@ -195,6 +246,82 @@ def test_a_run_that_another_process_writes_is_left_to_it(place):
     with (place / "runs" / "my-step" / "journal").open("rb") as journal:
         fcntl.flock(journal, fcntl.LOCK_EX)
         assert step().run().run_dir.name == "my-step-2"
+
+
+def test_a_failed_run_of_which_nothing_had_succeeded_yet_is_gone_on_with(place):
+    (place / "score.py").write_text(
+        "import pathlib\ndef run(rows):\n    assert not pathlib.Path('fail').exists()\n    return rows\n"
+    )
+    (place / "fail").touch()
+    first = step(**FAILING, allowed_failed_count=2).run()
+    assert (first.status, first.totals.returned, first.totals.mini_batches) == ("failed", 0, 3)
+    assert first.ending.advice.endswith(" and a higher threshold")
+    (place / "fail").unlink()
+    again = step(**FAILING, allowed_failed_count=3).run()
+    assert (again.status, again.run_dir, again.ended_before) == ("completed", first.run_dir, 3)
+
+
+def test_a_run_directory_that_lies_in_the_input_is_not_gone_on_with(place, files):
+    """Its result may be taken all the same."""
+    assert not files().reused
+    (place / "in" / "inner").mkdir()
+    (place / "runs").rename(place / "in" / "inner" / "runs")
+    inside = {"inputs": [FileDataset.from_files("in")], "mini_batch_size": 3, "run_dir": "in/inner/runs/my-step"}
+    with pytest.raises(BatchScoreError, match=r"cannot be used again: .* lies inside the input in, so that the job"):
+        step(**inside).run()
+
+
+def test_a_run_whose_journal_is_gone_is_left_alone(files, caplog):
+    first = files()
+    (first.run_dir / "journal").unlink()
+    caplog.set_level("INFO", "batch_score")
+    again = files()
+    assert (again.status, again.run_dir.name) == ("completed", "my-step-2")
+    assert (
+        f"{first.run_dir} is not used again: [Errno 2] No such file or directory: '{first.run_dir}/journal'"
+        in caplog.text
+    )
+    chosen = {"inputs": [FileDataset.from_files("in")], "mini_batch_size": 3, "run_dir": first.run_dir}
+    with pytest.raises(BatchScoreError, match=r"cannot be used again: .*journal'; give another run_dir"):
+        step(**chosen).run()
+
+
+@pytest.mark.usefixtures("files")
+def test_a_listed_file_that_has_vanished_is_named(place):
+    dataset = FileDataset.from_files([place / "in" / "07.txt", place / "in" / "08.txt"])
+    step(inputs=[dataset], run_dir="r").run()
+    (place / "in" / "08.txt").unlink()
+    with pytest.raises(BatchScoreError, match=r"cannot be used again: .*08\.txt.*; give another run_dir"):
+        step(inputs=[dataset], run_dir="r").run()
+
+
+def test_a_completed_run_with_settings_of_another_version_is_left_alone(place):
+    (place / "fail").touch()
+    first = step(**FAILING).run()
+    record = json.loads((first.run_dir / "run.json").read_text())
+    record["config"]["colour"] = "red"
+    (first.run_dir / "run.json").write_text(json.dumps(record))
+    with pytest.raises(BatchScoreError, match=r"run\.json cannot be used: the setting 'colour' is not known"):
+        step(**FAILING, run_dir=first.run_dir).run()
+    (place / "fail").unlink()
+    assert step(**FAILING).run().run_dir.name == "my-step-2"
+
+
+@pytest.mark.usefixtures("place")
+def test_a_number_that_another_run_takes_meanwhile_is_left_to_it(monkeypatch):
+    """Between looking for a free number and looking into the folder, twice."""
+    others = {"my-step", "my-step-2"}
+
+    def prepare_late(request):
+        if request.run_dir.name in others:
+            others.remove(request.run_dir.name)
+            step(run_dir=request.run_dir, allow_reuse=False).run()
+        return prepare(request)
+
+    monkeypatch.setattr(session, "prepare", prepare_late)
+    done = step(allow_reuse=False).run()
+    assert (done.status, done.run_dir.name) == ("completed", "my-step-3")
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["my-step", "my-step-2", "my-step-3"]
 
 
 def test_a_chosen_run_directory_is_used_again_or_refused_with_the_reason(place):

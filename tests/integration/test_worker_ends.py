@@ -9,18 +9,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.integration.one_worker import outcomes, starter
 from tests.integration.running import numbers, wait_for
 
-from batch_score.dataset.files import FileReader
-from batch_score.engine.base import Ended, Said
+from batch_score.engine.base import Ended
 from batch_score.engine.inline import InlineEngine
-from batch_score.engine.local import LocalEngine
-from batch_score.entry_script import ScriptLocation
 from batch_score.logs.tree import LogTree
-from batch_score.minibatch import MiniBatch
-from batch_score.output.keys import parse_key
-from batch_score.worker.messages import Done, Launch, Ready, Task, WorkerSpec
-from batch_score.worker.process import ORPHANED
+from batch_score.worker.messages import ORPHANED, Done, Ready
 from batch_score.worker.pulse import IDLE, INIT
 
 # Where a worker is when its coordinator is killed. Each touches the file `there` first.
@@ -107,56 +102,11 @@ def test_a_coordinator_killed_while_a_worker_is_still_importing_leaves_none(tmp_
         wait_for(lambda: batch_score.alive() == [], timeout=5)
 
 
-class OneWorker:
-    """A worker of an engine, without a job: mini-batches of one file each."""
-
-    def __init__(self, engine, folder, name, reader):
-        self.engine = engine
-        self.tree = LogTree(folder / "r" / "logs", "node-0")
-        spec = WorkerSpec(
-            scorer=ScriptLocation(str(folder), Path(name).stem, str(folder / name)),
-            readers=(reader,),
-            key=parse_key("auto"),
-            output=None,
-            argv=(name,),
-            output_dir=str(folder),
-            code_root=str(folder),
-            run_dir=folder / "r",
-            node="node-0",
-            logging_level="INFO",
-        )
-        self.tree.create()
-        self.engine.start(Launch(0, {**os.environ}, spec))
-
-    def send(self, *indices):
-        """Tasks whose tickets are 100 more than the index of their mini-batch."""
-        for index in indices:
-            minibatch = MiniBatch(index, "", 0, 0, index, 1, files=(f"file-{index}",))
-            self.engine.send(0, Task(minibatch, 0, index, ticket=100 + index))
-
-    def events(self, kind, timeout=20.0):
-        """What happens until a message of this class, or the end, has come."""
-        found = []
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            found += self.engine.poll(0.05)
-            if any(isinstance(getattr(event, "message", event), kind) for event in found):
-                return found
-        return pytest.fail(f"no {kind.__name__} after {timeout} s: {found}")
-
-
 @pytest.fixture
 def one_worker(tmp_path, script):
     """Starts a worker with a script: `one_worker(text)`; it has ended when the test has."""
-    engines = []
-
-    def start(text, engine=LocalEngine, reader=None):
-        engines.append(engine())
-        return OneWorker(engines[-1], tmp_path, script(text), reader or FileReader(str(tmp_path)))
-
-    yield start
-    for engine in engines:
-        engine.close()
+    with starter(tmp_path, script) as start:
+        yield start
 
 
 WAITING = """
@@ -173,10 +123,6 @@ WAITING = """
 """
 
 
-def outcomes(events):
-    return [event.message.outcome for event in events if isinstance(event, Said) and isinstance(event.message, Done)]
-
-
 @pytest.mark.parametrize(("abandon", "wanted"), [(True, [0]), (False, [0, 1, 2, 3])])
 def test_a_worker_that_stops_finishes_what_run_has_begun_on_or_all_it_was_sent(abandon, wanted, tmp_path, one_worker):
     worker = one_worker(WAITING)
@@ -190,7 +136,8 @@ def test_a_worker_that_stops_finishes_what_run_has_begun_on_or_all_it_was_sent(a
     events = worker.events(Ended)
     assert [outcome.index for outcome in outcomes(events)] == wanted
     assert all(outcome.succeeded == 1 for outcome in outcomes(events))
-    assert (events[-1].code, events[-1].run.ticket, events[-1].load.ticket) == (0, IDLE, IDLE)
+    assert events[-1].code == 0
+    assert {beat.ticket for beat in (events[-1].load, events[-1].run, events[-1].encode)} == {IDLE}
     assert (tmp_path / "shut down").exists()
 
 

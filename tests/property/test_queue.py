@@ -6,7 +6,7 @@ from operator import itemgetter
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from batch_score.job.queue import PATIENCE, MiniBatchQueue
 from batch_score.job.split import MOST_WORKERS_LOST, Failure
@@ -26,13 +26,17 @@ def batch(index, rows=1, affinity="", *, whole=False):
 
 def items_of(settled):
     """Positions that were scored, and positions that are bad, of one mini-batch."""
-    scored = [p for one in settled.scored for p in range(one.piece.start, one.piece.stop)]
-    bad = [p for one in settled.bad for p in range(one.piece.start, one.piece.stop)]
+    scored = [p for one in settled.scored for p in one.part.positions]
+    bad = [p for one in settled.bad for p in one.part.positions]
     return scored, bad
 
 
 class Queue(RuleBasedStateMachine):
     """The twin keeps which items are leased to whom, and what was said of each mini-batch at its end."""
+
+    @initialize(patience=st.integers(0, 3), lost=st.integers(1, 5))
+    def begin(self, patience, lost):
+        self.queue = MiniBatchQueue(MAX_TRY, patience=patience, most_workers_lost=lost)
 
     def __init__(self):
         super().__init__()
@@ -71,9 +75,11 @@ class Queue(RuleBasedStateMachine):
 
     @rule(worker=WORKERS)
     def lease(self, worker):
+        beside = [task for holder, task in self.leases.values() if holder == worker]
         task = self.queue.lease(worker)
         if task is None:
             return
+        assert not beside or not any(other.alone for other in (*beside, task))
         assert task.ticket not in self.leases
         assert task.minibatch.index not in self.settled
         for _, other in self.leases.values():
@@ -95,11 +101,11 @@ class Queue(RuleBasedStateMachine):
         assert self.queue.task(ticket, worker) == task
         assert self.queue.task(ticket, worker + 1) is None, "only whoever has the lease may answer it"
         if task.describe:
-            self.end(self.queue.described(ticket, [FailedItem("f", 0, FAULT)]))
+            self.end(self.queue.described(ticket, data.draw(st.none() | st.just([FailedItem("f", 0, FAULT)]))))
         else:
             span = range(*task.span)
             self.scored.update((task.minibatch.index, position) for position in span)
-            self.end(self.queue.scored(ticket, list(span)))
+            self.end(self.queue.scored(ticket, list(span), run=data.draw(st.booleans())))
         assert self.queue.task(ticket, worker) is None, "a lease is answered once"
 
     @precondition(lambda self: self.leases)
@@ -108,16 +114,16 @@ class Queue(RuleBasedStateMachine):
         ticket, _, _ = self.draw_lease(data)
         self.end(self.queue.fail(ticket, failure))
 
-    @rule(worker=WORKERS, failure=st.none() | FAILURES)
-    def die(self, worker, failure):
-        """A worker dies: the task it was at has failed, the others come back uncounted."""
+    @rule(worker=WORKERS, failure=st.none() | FAILURES, suspects=st.integers(0, 3))
+    def die(self, worker, failure, suspects):
+        """A worker dies: the task it was at has failed, the others come back uncounted, some as suspects."""
         held = [ticket for ticket, (holder, _) in self.leases.items() if holder == worker]
         assert [task.ticket for task in self.queue.holds(worker)] == held
         if held and failure:
             del self.leases[held[0]]
             self.end(self.queue.fail(held[0], failure))
             held = held[1:]
-        assert [task.ticket for task in self.queue.release(worker)] == held
+        assert [task.ticket for task in self.queue.release(worker, held[:suspects])] == held
         for ticket in held:
             del self.leases[ticket]
 

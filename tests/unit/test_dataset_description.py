@@ -8,11 +8,17 @@ import pyarrow as pa
 import pytest
 from tests.unit.reading import DELIMITED, JSONL, PARQUET
 
-from batch_score.dataset.description import CUT, RECORD_LIMIT, decoded, json_values
+from batch_score.dataset.description import CUT, RECORD_LIMIT, decoded, json_values, rows_at
 from batch_score.job.plan import plan
 
 UTC_NOON = dt.datetime(2020, 1, 2, 12, tzinfo=dt.UTC)
 POINTS = pa.map_(pa.string(), pa.int64())
+VIEWS = pa.array(["x", "y"], pa.string_view())
+RUNS = pa.RunEndEncodedArray.from_arrays(pa.array([2, 3, 5], pa.int32()), pa.array([7, None, 0.5]))
+SWAPPED = pa.ListViewArray.from_arrays(
+    pa.array([2, 0, 0], pa.int32()), pa.array([1, 2, 0], pa.int32()), pa.array([7, 8, 9])
+)
+FAR = pa.array([2**62], pa.int64()).cast(pa.timestamp("us"))
 
 
 def only_batch(dataset):
@@ -52,12 +58,32 @@ def only_batch(dataset):
         (pa.array([[("z", 0)], [("k", 1)], None], POINTS).slice(1), [[{"key": "k", "value": 1}], None]),
         (pa.array([(1, 2, 3)], pa.month_day_nano_interval()), ["MonthDayNano(months=1, days=2, nanoseconds=3)"]),
         (pa.array([b"0123456789abcdef"], pa.uuid()), ["0123456789abcdef"]),
+        (pa.DictionaryArray.from_arrays(pa.array([1, None, 0, 1], pa.int8()), VIEWS), ["y", None, "x", "y"]),
+        (RUNS, [7, 7, None, 0.5, 0.5]),
+        (RUNS.slice(1, 3), [7, None, 0.5]),
+        (RUNS.slice(2, 0), []),
+        (SWAPPED, [[9], [7, 8], []]),
+        (pa.array([["x"], None], pa.list_view(pa.string_view())), [["x"], None]),
+        (pa.UnionArray.from_sparse(pa.array([0, 1], pa.int8()), [pa.array([1, 2]), pa.array(["a", "b"])]), ["1", "b"]),
     ],
 )
 def test_arrow_values_become_values_that_json_holds(array, expected):
     found = json_values(array)
     assert found == expected
     assert json.loads(json.dumps(found, allow_nan=False)) == expected
+
+
+@pytest.mark.parametrize("array", [VIEWS, VIEWS.cast(pa.binary_view()), RUNS, SWAPPED, FAR])
+def test_rows_are_found_in_columns_that_arrow_cannot_filter(array):
+    table = pa.table({"c": pa.chunked_array([array, array, array]), "n": range(3 * len(array))})
+    values = json_values(array) * 3
+    for places in ([], [0], [0, table.num_rows - 1], range(table.num_rows)):
+        assert list(rows_at(table, places)) == [{"c": values[place], "n": place} for place in places]
+
+
+def test_a_value_that_cannot_be_described_is_null_beside_the_others():
+    odd = pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [FAR])  # beyond the years of Python
+    assert list(rows_at(pa.table({"odd": odd, "n": [1]}), [0])) == [{"odd": None, "n": 1}]
 
 
 def test_text_that_is_not_utf8_is_escaped():

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from batch_score.job.death import OomCounter, ended_by, is_memory_fault
 from batch_score.job.prepare import read_text
 from batch_score.minibatch import Fault
-from batch_score.worker.process import BROKEN, ORPHANED
+from batch_score.worker.messages import BROKEN, ORPHANED
 from batch_score.worker.stages import fault_of
 
 

@@ -1,9 +1,9 @@
-"""Whom the coordinator blames for a dead worker."""
+"""What the coordinator makes of a dead worker."""
 
 import pytest
 
 from batch_score.engine.base import Ended
-from batch_score.job.drive import blamed, spent
+from batch_score.job.drive import spent, suspected
 from batch_score.minibatch import MiniBatch, Timings
 from batch_score.worker.messages import Task
 from batch_score.worker.pulse import IDLE, INIT, Beat
@@ -12,25 +12,27 @@ NOTHING = Beat(IDLE, 0.0)
 HELD = [Task(MiniBatch(7, "f", 0, 1, 0, 9), 0, ticket=ticket) for ticket in (3, 4, 5)]
 
 
+def at(ticket):
+    return Beat(ticket, 1.0)
+
+
 @pytest.mark.parametrize(
-    ("load", "run", "killed_at", "wanted"),
+    ("load", "run", "encode", "killed_at", "wanted"),
     [
-        (NOTHING, Beat(4, 1.0), None, 4),  # what it was running
-        (Beat(5, 1.0), Beat(4, 1.0), None, 4),
-        (Beat(5, 1.0), NOTHING, None, 5),  # else what it was reading
-        (NOTHING, NOTHING, None, 3),  # else the oldest
-        (Beat(9, 1.0), Beat(8, 1.0), None, 3),  # what it does not hold any more is not to blame
-        (Beat(5, 1.0), Beat(4, 1.0), 5, 5),  # killed for its reading
-        (Beat(5, 1.0), Beat(4, 1.0), 4, 4),  # killed for its running
-        (NOTHING, Beat(INIT, 1.0), None, 3),
+        (NOTHING, at(4), NOTHING, None, [4]),  # what it was at
+        (at(5), NOTHING, NOTHING, None, [5]),
+        (NOTHING, NOTHING, at(3), None, [3]),
+        (at(5), at(4), at(3), None, [3, 4, 5]),  # it may have been any of them
+        (NOTHING, NOTHING, NOTHING, None, [3, 4, 5]),  # or something between
+        (at(9), at(8), NOTHING, None, [3, 4, 5]),  # what it does not hold any more is not to blame
+        (at(5), at(4), NOTHING, 5, [5]),  # killed for its reading
+        (at(5), at(4), NOTHING, 4, [4]),  # killed for its running
+        (NOTHING, at(4), NOTHING, 2, []),  # what was answered before the kill blames no other
+        (NOTHING, at(INIT), NOTHING, None, [3, 4, 5]),
     ],
 )
-def test_who_is_blamed(load, run, killed_at, wanted):
-    assert blamed(HELD, Ended(0, -9, load, run), killed_at).ticket == wanted
-
-
-def test_a_task_that_was_answered_before_the_kill_blames_no_other():
-    assert blamed(HELD, Ended(0, -9, NOTHING, Beat(4, 1.0)), 2) is None
+def test_who_is_suspected(load, run, encode, killed_at, wanted):
+    assert [task.ticket for task in suspected(HELD, Ended(0, -9, load, run, encode), killed_at)] == wanted
 
 
 @pytest.mark.parametrize(
@@ -43,4 +45,4 @@ def test_a_task_that_was_answered_before_the_kill_blames_no_other():
     ],
 )
 def test_what_was_spent_on_the_one_to_blame(load, run, wanted):
-    assert spent(HELD[0], Ended(0, -9, load, run), 100.0, 1000.0) == wanted
+    assert spent(HELD[0], Ended(0, -9, load, run, NOTHING), 100.0, 1000.0) == wanted

@@ -5,14 +5,17 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests import models
 
 from batch_score.config import ParallelRunConfig
 from batch_score.dataset.files import FileDataset
 from batch_score.dataset.tabular import TabularDataset
 from batch_score.job.fingerprint import LISTED, SHOWN, Fingerprint, Listing, enumerated
+from batch_score.job.sources import LARGEST
 
 STATES = st.dictionaries(st.text(min_size=1), st.tuples(st.integers(0, 2**40), st.integers(0, 2**61)), max_size=6)
 
@@ -27,6 +30,7 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "src" / "lib").mkdir(parents=True)
     (tmp_path / "src" / "score.py").write_text("def run(rows): return rows\n")
     (tmp_path / "src" / "lib" / "help.py").write_text("x = 1\n")
+    (tmp_path / "src" / "data.bin").write_bytes(b"1")
     return tmp_path
 
 
@@ -62,6 +66,13 @@ def change_time(place):
     os.utime(place / "part-0.csv", ns=(0, 10**18 + 10**9))
 
 
+def change_data(place):
+    """As a copy that keeps times does."""
+    before = (place / "src" / "data.bin").stat()
+    (place / "src" / "data.bin").write_bytes(b"2")
+    os.utime(place / "src" / "data.bin", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 CHANGES = {
     "size": (change_size, ["input part-0.csv changed: 7 bytes, modified 2001-09-09T01:46:40.000+00:00 (was 4 bytes, "]),
     "time": (change_time, ["input part-0.csv changed: 4 bytes, modified 2001-09-09T01:46:41.000+00:00 (was 4 bytes, "]),
@@ -71,6 +82,8 @@ CHANGES = {
     "source": (lambda place: (place / "src/lib/help.py").write_text("#"), ["the source file lib/help.py changed"]),
     "new source": (lambda place: (place / "src/more.py").write_text("#"), ["the source file more.py is new"]),
     "no source": (lambda place: (place / "src/lib/help.py").unlink(), ["the source file lib/help.py is missing"]),
+    "new data": (lambda place: (place / "src/lib/words.txt").touch(), ["the source file lib/words.txt is new"]),
+    "data of the same size and time": (change_data, ["the source file data.bin changed"]),
     "settings file": (
         lambda place: (place / "src/parallel_run_step.settings.json").write_text("{}"),
         ["the source file parallel_run_step.settings.json is new"],
@@ -89,13 +102,73 @@ def test_a_change_on_the_disk_is_named(what, place):
     assert now.run_id != before.run_id
 
 
-@pytest.mark.parametrize("name", [".git/hook.py", "lib/__pycache__/help.py", "lib/data.txt", "lib/.#help.py"])
-def test_hidden_and_compiled_files_and_data_are_not_the_scripts(name, place):
+@pytest.mark.parametrize("name", [".git/hook.py", "lib/__pycache__/help.py", "lib/.#help.py"])
+def test_hidden_and_compiled_files_are_not_the_scripts(name, place):
     before = taken()
     path = place / "src" / name
     path.parent.mkdir(exist_ok=True)
     path.write_text("#")
     assert changes(before, taken()) == []
+
+
+def test_what_a_run_reads_and_writes_is_no_source_of_it(place):
+    """A code root may be the folder where everything lies."""
+    for name in ("out/x.csv", "runs/a/logs/x", "runs/other/run.json", "runs/other/journal", "runs/other/outputs/x"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text("1")
+    (place / "looks" / "like").mkdir(parents=True)
+    (place / "looks" / "like" / "run.json").touch()
+    written = (place / "out", place / "runs" / "a")
+    assert list(rooted(written)) == ["looks/like/run.json", "src/data.bin", "src/lib/help.py", "src/score.py"]
+    files = FileDataset.from_files(["src/lib", "src/data.bin", "*.csv"])
+    assert list(rooted(written, files)) == ["looks/like/run.json", "part-0.csv", "part-1.csv", "src/score.py"]
+
+
+def rooted(written, dataset=None):
+    config = ParallelRunConfig(entry_script="src/score.py", source_directory=".")
+    dataset = dataset or TabularDataset.from_delimited_files("*.csv")
+    return Fingerprint.of(config, [dataset], str(Path("src/score.py").resolve()), (), written).scorer.sources.states
+
+
+def test_a_large_file_counts_by_size_and_time(place):
+    weights = place / "src" / "weights.bin"
+    with weights.open("wb") as file:
+        file.truncate(LARGEST + 1)
+    before = taken()
+    state = weights.stat()
+    with weights.open("r+b") as file:
+        file.write(b"other")
+    os.utime(weights, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert changes(before, taken()) == []
+    os.utime(weights, ns=(0, 0))
+    [text] = changes(before, taken())
+    assert text.startswith("the source file weights.bin changed: 67,108,865 bytes, modified 1970-01-01")
+
+
+def test_what_is_no_regular_file_is_not_waited_for_and_links_lead_once_to_each_folder(place):
+    source = place / "src"
+    os.mkfifo(source / "pipe")
+    (source / "nowhere").symlink_to(place / "nothing")
+    (source / "lib" / "round").symlink_to(source)
+    (place / "shared").mkdir()
+    (place / "shared" / "words.txt").write_text("one")
+    (source / "shared").symlink_to(place / "shared")
+    before = taken()
+    assert list(before.scorer.sources.states) == ["data.bin", "lib/help.py", "score.py", "shared/words.txt"]
+    (place / "shared" / "words.txt").write_text("two")
+    assert changes(before, taken()) == ["the source file shared/words.txt changed"]
+
+
+def test_weights_outside_of_a_model_are_its_own(place):
+    model = onnx.load(models.weighted_sum(place / "m.onnx", 2))
+    how = {"location": "weights.bin", "size_threshold": 0}
+    onnx.save(model, place / "src" / "lib" / "m.onnx", save_as_external_data=True, **how)
+    for settings, name in (({"source_directory": None}, "weights.bin"), ({}, "lib/weights.bin")):
+        before = taken(entry_script="lib/m.onnx", **settings)
+        weights = place / "src" / "lib" / "weights.bin"
+        weights.write_bytes(weights.read_bytes()[::-1])
+        found = changes(before, taken(entry_script="lib/m.onnx", **settings))
+        assert found == [f"the source file {name} changed"]
 
 
 @pytest.mark.parametrize(
@@ -165,12 +238,13 @@ def test_a_model_is_called_one(place):
 
 def test_files_are_their_inputs_made_absolute_and_not_looked_at(place):
     """The journal compares the files themselves; looking at ten million would hold up every run."""
-    before = taken(dataset=FileDataset.from_files(["src", "*.csv"]))
+    before = taken(dataset=FileDataset.from_files(["src", "*.csv"]), source_directory=None)
     (place / "part-0.csv").write_text("other")
     (place / "src" / "score.txt").write_text("new")
-    assert changes(before, taken(dataset=FileDataset.from_files(["src", "*.csv"]))) == []
+    assert changes(before, taken(dataset=FileDataset.from_files(["src", "*.csv"]), source_directory=None)) == []
     assert list(before.inputs[0].files.states) == [str(place / "src"), str(place / "*.csv")]
-    assert changes(before, taken(dataset=FileDataset.from_files(["src"]))) == [f"input {place / '*.csv'} is missing"]
+    fewer = taken(dataset=FileDataset.from_files(["src"]), source_directory=None)
+    assert changes(before, fewer) == [f"input {place / '*.csv'} is missing"]
 
 
 @pytest.mark.usefixtures("place")

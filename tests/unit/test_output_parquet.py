@@ -6,11 +6,11 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from batch_score.errors import OutputError
+from batch_score.errors import OutputError, ReturnTypeError
 from batch_score.output.encoder import OutputOptions
 from batch_score.output.forms import encoder_for
 from batch_score.output.keys import tabular_keys
-from batch_score.output.parquet import ROW_GROUP_ROWS, finish_parquet
+from batch_score.output.parquet import ROW_GROUP_ROWS, UnitedSchema, finish_parquet, join_segments, spool_schema
 from batch_score.output.returned import accept
 
 # How pandas hands text to Arrow: long text since pandas 3.
@@ -30,6 +30,24 @@ def finished(folder, *values):
     table = parquet.read_table(folder / "out.parquet")
     assert table.num_rows == rows
     return table
+
+
+def segment(column):
+    """What a mini-batch that returned one column `x` leaves in the spool."""
+    return PARQUET.encode(accept(pa.table({"x": column})), None, None).payload
+
+
+def refusal(*columns):
+    """Why the last of the columns is not admitted, in whichever order the others and it come."""
+    for turned in (columns, columns[::-1]):
+        united = UnitedSchema()
+        for column in turned[:-1]:
+            united.admit(segment(column))
+        before = united.schema
+        with pytest.raises(OutputError) as caught:
+            united.admit(segment(turned[-1]))
+        assert united.schema == before
+    return str(caught.value)
 
 
 def test_segments_become_one_table_in_order(tmp_path):
@@ -83,14 +101,105 @@ def test_types_without_a_common_one_are_an_error_and_leave_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["spool"]
 
 
-def test_integers_that_a_float_cannot_hold_are_an_error(tmp_path):
-    with pytest.raises(OutputError, match="column 'prediction' has values that become double"):
-        finished(tmp_path, [2**53 + 1], [0.5])
+FAR = pa.array([2**55])
 
 
-def test_a_type_that_parquet_lacks_is_an_error(tmp_path):
-    with pytest.raises(OutputError, match="Parquet has no type"):
-        finished(tmp_path, [{"a": {}}])
+@pytest.mark.parametrize(
+    ("one", "other", "reason"),
+    [
+        (pa.array([2**53 + 1]), pa.array([0.5]), "integers beyond 2**53 are not exact as floats"),
+        (pa.array([-(2**60), 1]), pa.array([None], pa.float32()), "integers beyond 2**53"),
+        (pa.array([[{"n": 2**60}]]), pa.array([[{"n": 0.5}]]), "integers beyond 2**53"),
+        (pa.array([2**63], pa.uint64()), pa.array([-1]), "beyond 2**63"),
+        (pa.array([2**63], pa.uint64()), pa.array([1], pa.decimal128(5, 2)), "beyond 2**63"),
+        (FAR.cast(pa.timestamp("ms")), FAR.cast(pa.timestamp("ns")), "do not fit the unit ns"),
+        (FAR.cast(pa.duration("s")), FAR.cast(pa.duration("us")), "do not fit the unit us"),
+        (pa.array([1], pa.timestamp("ms")), pa.array([1], pa.timestamp("ms", "UTC")), ""),
+        (pa.array([0.5]), pa.array([1], pa.decimal128(5, 2)), ""),
+        (pa.array([1], pa.decimal256(76, 0)), pa.array([1], pa.decimal256(76, 70)), "no decimal of 146 digits"),
+        (pa.array(["a"]), pa.array([b"a"]), ""),
+        (pa.array([True]), pa.array([1]), ""),
+        (pa.array([[1]]), pa.array([1]), ""),
+    ],
+)
+def test_a_union_that_is_not_exact_is_refused_at_once_in_whichever_order_it_comes(one, other, reason):
+    message = refusal(one, other)
+    assert "column 'x' is" in message
+    assert "return one type for it, or write .jsonl" in message
+    assert reason in message
+
+
+@pytest.mark.parametrize(
+    ("columns", "kind"),
+    [
+        ([pa.array([2**53, -(2**53)]), pa.array([0.5], pa.float32())], "double"),
+        ([pa.array([1.5], pa.float16()), pa.array([0.1], pa.float32())], "float"),
+        ([pa.array([2**63 - 1], pa.uint64()), pa.array([-1], pa.int8())], "int64"),
+        ([pa.array([2**32 - 1], pa.uint32()), pa.array([-1], pa.int8())], "int64"),
+        ([pa.array([2**63 - 1]), pa.array([1], pa.decimal128(5, 2)), pa.array([2], pa.uint64())], "decimal128(22, 2)"),
+        ([pa.array([1], pa.decimal128(38, 0)), pa.array([0], pa.decimal128(20, 20))], "decimal256(58, 20)"),
+        ([pa.array([2**40], pa.timestamp("s")), pa.array([1], pa.timestamp("us"))], "timestamp[us]"),
+        ([pa.array([b"abc"], pa.binary(3)), pa.array([b"de"], pa.binary(2))], "large_binary"),
+        ([pa.array([[1, 2]], pa.list_(pa.int8(), 2)), pa.array([[0.5], None])], "list<element: double>"),
+        ([pa.array([[[None, None]]]), pa.array([[[{"a": 1}]]])], "list<element: list<element: struct<a: int64>>>"),
+        ([pa.array([{"a": {}}]), pa.array([{"b": 1}])], "struct<a: struct<empty: null>, b: int64>"),
+        ([pa.array(["a"], pa.string_view()), pa.array(["b"]).dictionary_encode()], "string"),
+    ],
+)
+def test_an_exact_union_holds_every_value(tmp_path, columns, kind):
+    united = UnitedSchema()
+    segments = [segment(column) for column in columns]
+    for one in segments:
+        united.admit(one)
+    for content in (segments, [join_segments(segments)], [join_segments(segments[::-1])]):
+        (tmp_path / "spool").write_bytes(b"".join(content))
+        finish_parquet(tmp_path / "spool", np.cumsum([len(one) for one in content]).tolist(), tmp_path / "out.parquet")
+        found = parquet.read_table(tmp_path / "out.parquet")
+        assert found.num_rows == sum(map(len, columns))
+    assert str(finished(tmp_path, *(pa.table({"x": column}) for column in columns)).schema.field("x").type) == kind
+
+
+def test_a_resumed_run_knows_what_was_beyond_other_types(tmp_path):
+    content = segment(pa.array([2**53 + 1]))
+    (tmp_path / "spool").write_bytes(content)
+    united = spool_schema(tmp_path / "spool", [len(content)])
+    with pytest.raises(OutputError, match="column 'x' is int64 in some mini-batches and double in others"):
+        united.admit(segment(pa.array([0.5])))
+    united.admit(segment(pa.array([1], pa.int8())))
+
+
+def test_the_marks_of_segments_are_not_in_the_file_and_the_same_for_all_values_of_a_kind(tmp_path):
+    first, second = (pa.ipc.open_stream(segment(pa.array([[value]]))).schema for value in (2**60, 2**61))
+    assert first.equals(second, check_metadata=True)
+    assert first.field("x").type.value_field.metadata
+    finished(tmp_path, pa.table({"x": [[2**60]], "y": [2**60]}), pa.table({"x": [[2**61]], "y": [1]}))
+    schema = parquet.read_schema(tmp_path / "out.parquet")
+    for field in (schema.field("y"), schema.field("x").type.value_field):
+        assert not [name for name in field.metadata or {} if name.startswith(b"batch_score")]
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (pa.array([[(1, 2, 3)]], pa.list_(pa.month_day_nano_interval())), "Parquet has no type for month_day_nano"),
+        (pa.array([2**60], pa.int64()).cast(pa.timestamp("s")), "out of bounds timestamp"),
+        (pa.StructArray.from_arrays([pa.array([1])] * 2, names=["a", "a"]), "two fields of struct<.*> share a name"),
+    ],
+)
+def test_what_a_parquet_file_cannot_hold_is_an_error_of_the_try(column, message):
+    with pytest.raises(ReturnTypeError, match=f"column 'x' that run.* cannot be written as Parquet .*{message}"):
+        segment(column)
+
+
+def test_text_in_more_than_one_dictionary_is_one_column(tmp_path):
+    """The values of both chunks together are too many for their indices."""
+    texts = [str(number) for number in range(200)]
+    chunks = [
+        pa.array(part).dictionary_encode().cast(pa.dictionary(pa.int8(), pa.string()))
+        for part in (texts[:99], texts[99:])
+    ]
+    table = pa.table({"x": pa.chunked_array(chunks)})
+    assert finished(tmp_path, table)["x"].to_pylist() == texts
 
 
 def test_a_short_or_damaged_spool_is_an_error_and_keeps_the_earlier_file(tmp_path):

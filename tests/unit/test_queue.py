@@ -89,7 +89,7 @@ def test_after_max_try_tries_it_is_failed_for_good_where_nothing_is_split(max_tr
     assert asked.describe == (0, 1)
     settled = made.described(asked.ticket, [FailedItem("f", 0, FAULT.fault)])
     assert settled.failed
-    assert [(bad.piece.start, bad.piece.stop, bad.piece.tries) for bad in settled.bad] == [(0, 2, max_try)]
+    assert [(bad.part.start, bad.part.stop, bad.part.tries) for bad in settled.bad] == [(0, 2, max_try)]
     assert len(settled.described) == 1
     assert made.finished
 
@@ -113,8 +113,8 @@ def test_a_good_first_half_tells_that_the_second_one_is_bad():
     assert last.part == (7, 8), "an item is bad only after it failed alone"
     assert made.fail(last.ticket, FAULT) is None
     settled = made.described(made.lease(0).ticket, [])
-    assert [(bad.piece.start, bad.piece.stop, bad.piece.tries) for bad in settled.bad] == [(7, 8, 2)]
-    assert [(one.piece.start, one.piece.stop) for one in settled.scored] == [(0, 4), (4, 6), (6, 7)]
+    assert [(bad.part.start, bad.part.stop, bad.part.tries) for bad in settled.bad] == [(7, 8, 2)]
+    assert [(one.part.start, one.part.stop) for one in settled.scored] == [(0, 4), (4, 6), (6, 7)]
 
 
 def test_an_item_alone_whose_worker_was_killed_by_somebody_is_tried_once_more():
@@ -142,7 +142,7 @@ def test_a_mini_batch_of_one_item_has_its_tries_and_no_more():
 def test_what_cannot_be_read_is_not_split():
     made = queue(batch(0, rows=8), max_try=1)
     settled = made.fail(made.lease(0).ticket, UNREADABLE)
-    assert [(bad.piece.start, bad.piece.stop) for bad in settled.bad] == [(0, 8)]
+    assert [(bad.part.start, bad.part.stop) for bad in settled.bad] == [(0, 8)]
 
 
 def test_a_mini_batch_that_run_must_see_whole_is_not_split():
@@ -171,8 +171,32 @@ def test_out_of_memory_halves_the_next_try_and_the_size_that_worked_is_remembere
 def test_a_description_that_cannot_be_had_is_done_without():
     made = queue(batch(0, rows=1), max_try=1)
     made.fail(made.lease(0).ticket, FAULT)
-    assert made.fail(made.lease(0).ticket, FAULT).described == ()
+    assert made.fail(made.lease(0).ticket, FAULT).described is None
     assert made.finished
+
+
+def test_what_cost_too_many_workers_is_given_up_also_while_it_is_held():
+    lost = Failure(Fault("WorkerDied", "no"), worker_lost=True)
+    made = queue(batch(0, rows=8), max_try=2, patience=0, most_workers_lost=3)
+    made.fail(made.lease(0).ticket, lost)
+    made.fail(made.lease(0).ticket, lost)
+    assert made.lease(0) is None
+    assert (made.held, made.held_items) == (1, 8)
+    made.add([batch(1)])
+    made.scored(made.lease(0).ticket, None)
+    assert made.fail(made.lease(0).ticket, lost) is None
+    settled = made.described(made.lease(0).ticket, None)
+    assert sum(bad.part.size for bad in settled.bad) == 8
+    assert made.finished
+    assert made.lease(0) is None
+
+
+def test_an_answer_without_a_call_of_run_is_no_success():
+    made = queue(batch(0, rows=8), batch(1), max_try=1, patience=0)
+    made.fail(made.lease(0).ticket, FAULT)
+    made.scored(made.lease(0).ticket, None, run=False)
+    assert made.lease(0) is None
+    assert made.hopeless
 
 
 def test_while_nothing_succeeds_what_failed_waits():
@@ -196,7 +220,7 @@ def test_what_is_given_up_ends_with_its_last_failure():
         made.fail(task.ticket, FAULT)
     assert made.give_up() == []
     settled = made.described(made.lease(0).ticket, [])
-    assert sum(bad.piece.size for bad in settled.bad) == 1000
+    assert sum(bad.part.size for bad in settled.bad) == 1000
     assert made.finished
     assert not made.hopeless
 
@@ -228,6 +252,23 @@ def test_a_lost_workers_parts_come_back_too():
     part = made.lease(0).part
     made.release(0)
     assert made.lease(1).part == part
+
+
+def test_of_several_suspects_each_is_alone_with_its_next_worker():
+    made = queue(*(batch(index) for index in range(4)))
+    first, second, third = (made.lease(0) for _ in range(3))
+    made.release(0, {first.ticket, second.ticket})
+    alone = made.lease(1)
+    assert (alone.minibatch.index, alone.attempt, alone.alone) == (0, 0, True)
+    assert made.lease(1) is None, "nothing beside a suspect"
+    made.lease(2)
+    assert made.lease(2) is None
+    other = made.lease(3)
+    assert (other.minibatch.index, other.alone) == (third.minibatch.index, False)
+    made.fail(alone.ticket, FAULT)
+    assert made.lease(3) is None, "a suspect is not given to a worker that holds something"
+    again = made.lease(1)
+    assert (again.minibatch.index, again.attempt, again.alone) == (0, 1, True)
 
 
 def test_a_lost_worker_that_was_describing_is_replaced():
@@ -310,6 +351,20 @@ def test_an_exhausted_stream_of_a_lost_worker_hides_no_other():
     made.release(7)
     made.release(8)
     assert leased(made, 9) == 1
+
+
+def test_tasks_for_anyone_are_those_without_a_reader():
+    made = queue(batch(0, "s"), batch(1, "s"), batch(2, "s"), batch(3, "t"), batch(4))
+    assert (made.pending, made.for_anyone) == (5, 5)
+    made.lease(7)
+    assert (made.pending, made.for_anyone) == (4, 2)
+
+
+def test_a_reader_of_a_stream_that_has_nothing_now_takes_up_another():
+    made = queue(batch(0, "s"), batch(1, "t"), complete=False)
+    assert [leased(made, 7), leased(made, 8)] == [0, 1]
+    made.release(7)
+    assert [leased(made, 8), leased(made, 8)] == [0, None]
 
 
 def test_a_retry_of_an_exhausted_stream_finds_a_worker():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import sys
@@ -59,12 +60,18 @@ def _explained(error: BaseException) -> tuple[str, int]:
     if isinstance(error, BatchScoreError):
         return str(error), error.exit_code
     if isinstance(error, OSError):
-        return f"{error}; check that the path is there and can be read or written", 2
-    if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        return "interrupted before anything was started", 130
+        return f"{error}; {_advice(error)}", 2
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):  # a job that runs takes care of itself
+        return "interrupted, while no job was running", 130
     with tempfile.NamedTemporaryFile("w", prefix="batch-score-", suffix=".log", delete=False) as log:
         traceback.print_exception(error, file=log)
     return f"internal error, please report it: {type(error).__name__}: {error}; traceback in {log.name}", 1
+
+
+def _advice(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "make room there, then give the command again"
+    return "check that the path is there and can be read or written"
 
 
 @click.group(context_settings=CONTEXT)

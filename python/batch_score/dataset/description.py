@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Callable
@@ -15,6 +16,8 @@ import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+logger = logging.getLogger(__name__)
 
 RECORD_LIMIT = 2_000
 CUT = " ..."
@@ -51,13 +54,35 @@ def decoded(data: bytes, codec: str = "utf8") -> str:
 
 
 def rows_at(table: pa.Table, places: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """The rows at `places`, ascending, each as one JSON object: column name to a value of `json_values`."""
-    wanted = np.zeros(table.num_rows, dtype=bool)
-    wanted[places] = True
-    for batch in table.filter(pa.array(wanted)).to_batches(max_chunksize=_ROWS_AT_ONCE):
-        columns = [json_values(column) for column in batch.columns]
+    """The rows at `places`, ascending, each as one JSON object: column name to a value of `json_values`.
+
+    A value that cannot be described is None: what is known of the others is worth more than the reason.
+    """
+    picked = [_picked(column, places) for column in table.columns]
+    for batch in pa.table(picked, names=table.column_names).to_batches(max_chunksize=_ROWS_AT_ONCE):
+        columns = [_values_or_none(column) for column in batch.columns]
         for cells in zip(*columns, strict=True):
             yield dict(zip(table.column_names, cells, strict=True))
+
+
+def _picked(column: Any, places: Sequence[int]) -> Any:
+    """The values at `places`, ascending; by slices where Arrow has no way to filter the type (views, run ends)."""
+    wanted = np.zeros(len(column), dtype=bool)
+    wanted[places] = True
+    try:
+        return column.filter(pa.array(wanted))
+    except pa.ArrowNotImplementedError:
+        edges = np.flatnonzero(np.diff(wanted.astype(np.int8), prepend=0, append=0)).reshape(-1, 2).tolist()
+        pieces = [chunk for start, end in edges for chunk in column.slice(start, end - start).chunks]
+        return pa.chunked_array(pieces, column.type)
+
+
+def _values_or_none(array: Any) -> list[Any]:
+    try:
+        return json_values(array)
+    except Exception as error:  # noqa: BLE001 - Arrow has types without end, and scripts and users may add some
+        logger.debug("values of type %s cannot be described: %s", array.type, error)
+        return [None] * len(array)
 
 
 def json_values(array: Any) -> list[Any]:
@@ -78,6 +103,24 @@ def _objects(array: Any) -> list[Any]:
     present = array.is_valid().to_pylist()
     rows = zip(present, *columns, strict=True)
     return [dict(zip(names, cells, strict=True)) if there else None for there, *cells in rows]
+
+
+def _dictionary(array: Any) -> list[Any]:
+    try:
+        return json_values(array.dictionary_decode())
+    except pa.ArrowNotImplementedError:
+        indices = array.indices.to_pylist()
+        known = {at: json_values(array.dictionary.slice(at, 1))[0] for at in set(indices) - {None}}
+        return [known.get(at) for at in indices]
+
+
+def _runs(array: Any) -> list[Any]:
+    places = np.arange(array.offset, array.offset + len(array))
+    runs = np.searchsorted(array.run_ends.to_numpy(), places, side="right")
+    if not len(runs):
+        return []
+    values = json_values(array.values.slice(runs[0], runs[-1] - runs[0] + 1))
+    return [values[run] for run in (runs - runs[0]).tolist()]
 
 
 def _lists(array: Any) -> list[Any]:
@@ -134,7 +177,9 @@ def _is_bytes(kind: Any) -> bool:
 
 
 def _is_list(kind: Any) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+    known = pa.types
+    plain = known.is_list(kind) or known.is_large_list(kind) or known.is_fixed_size_list(kind)
+    return bool(plain or known.is_list_view(kind) or known.is_large_list_view(kind))
 
 
 def _is_extension(kind: Any) -> bool:
@@ -144,7 +189,8 @@ def _is_extension(kind: Any) -> bool:
 _Form: TypeAlias = tuple[Callable[[Any], bool], Callable[[Any], list[Any]]]
 _FORMS: tuple[_Form, ...] = (
     (_is_extension, lambda array: json_values(array.storage)),
-    (pa.types.is_dictionary, lambda array: json_values(array.dictionary_decode())),
+    (pa.types.is_dictionary, _dictionary),
+    (pa.types.is_run_end_encoded, _runs),
     (pa.types.is_struct, _objects),
     (pa.types.is_map, _map),
     (_is_list, _lists),

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batch_score.dataset.base import TableBatch
+from batch_score.dataset.convertible import convertible
 from batch_score.dataset.description import rows_at, shortened
 from batch_score.dataset.fit import set_apart, set_unfit_apart, with_path
 from batch_score.dataset.schema import check_declared, declared_field, narrowed, nullable
@@ -100,7 +101,8 @@ class ParquetFormat:
         """Takes the schema of the first file, which all others must have too.
 
         Raises:
-            InputError: A file is no Parquet file, or has other columns or types than the first, or there are no rows.
+            InputError: A file is no Parquet file, or has other columns or types than the first, or a type that no
+                script can be given, or there are no rows.
             ConfigError: `set_column_types` names an unknown column or type.
         """
         found = footer(paths[0])
@@ -117,7 +119,7 @@ class ParquetFormat:
             rows += found.num_rows
         if not rows:
             raise InputError(f"{paths[0]}: the input has no rows; nothing to score")
-        settled = pa.schema([_settled(column, nulls) for column in first])
+        settled = pa.schema([_settled(paths[0], column, nulls) for column in first])
         declared = options.set_column_types or {}
         check_declared(declared, settled.names)
         for name, kind in declared.items():
@@ -129,9 +131,15 @@ class ParquetFormat:
         return replace(self, schema=narrowed(self.schema, columns, types))
 
 
-def _settled(column: pa.Field[Any], nulls: set[str]) -> pa.Field[Any]:
+def _settled(path: str, column: pa.Field[Any], nulls: set[str]) -> pa.Field[Any]:
     """A column with one dtype in pandas whichever rows are read: no categories, integers without or with nulls."""
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    try:
+        kind = convertible(column.type.value_type if pa.types.is_dictionary(column.type) else column.type)
+    except TypeError as error:
+        raise InputError(
+            f"{path}: column {column.name!r} is {column.type}, which cannot be handed to run(): write it as a "
+            "plain list, or leave it out"
+        ) from error
     if pa.types.is_integer(kind) and column.name in nulls:
         return pa.field(column.name, pa.float64())
     fixed = pa.types.is_integer(kind) or (pa.types.is_boolean(kind) and column.name not in nulls)
@@ -199,6 +207,8 @@ def fitted(table: pa.Table, schema: pa.Schema) -> tuple[pa.Table, dict[int, str]
 
 def _cast(column: pa.ChunkedArray[Any], kind: Any) -> tuple[Any, dict[int, str]]:
     """The column as `kind`. What the cast refuses is found by halving, as for the records of text."""
+    if column.type == kind:  # also because Arrow's casts, even of a type to itself, damage lists of nulls
+        return column, {}
     # A large integer becomes the nearest float, as it does when it is read from text.
     safe = not (pa.types.is_integer(column.type) and pa.types.is_floating(kind))
     chunks: list[Any] = []
@@ -207,7 +217,9 @@ def _cast(column: pa.ChunkedArray[Any], kind: Any) -> tuple[Any, dict[int, str]]
     while pending:
         start, end = pending.pop()
         try:
-            chunks += column.slice(start, end - start).cast(kind, safe=safe).chunks
+            cast: Any = column.slice(start, end - start).cast(kind, safe=safe)
+            cast.validate()
+            chunks += cast.chunks
         except pa.ArrowInvalid as error:
             if end - start == 1:
                 bad[start] = str(error)
@@ -320,7 +332,7 @@ class _Cursor:
                 batch_size=READ_ROWS, row_groups=[number], columns=list(columns), use_threads=False
             )
         )
-        self._rest = self._schema.empty_table()
+        self._rest = pa.Table.from_batches([], self._schema)  # unlike `empty_table`, it knows every type
 
     def take(self, first_row: int, rows: int) -> pa.Table:
         """`rows` rows from `first_row`, fewer at the file's end; rows before it are passed over."""

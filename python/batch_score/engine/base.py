@@ -28,12 +28,14 @@ class Ended:
         code: Exit code, or the negative number of the signal that killed it.
         load: What its reading stage was doing.
         run: What its running stage was doing.
+        encode: What its encoding stage was doing, which sends the outcome too.
     """
 
     worker: int
     code: int
     load: Beat
     run: Beat
+    encode: Beat
 
 
 Event = Said | Ended

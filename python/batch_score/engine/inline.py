@@ -67,7 +67,7 @@ class InlineEngine:
             files.error(fault, "loading the scorer" if fatal else "init()")
             self._events += [
                 Said(launch.number, InitFailed(fault, fatal=fatal or isinstance(error, ScorerError))),
-                Ended(launch.number, 1, AT_REST, AT_REST),
+                Ended(launch.number, 1, AT_REST, AT_REST, AT_REST),
             ]
             self._leave()
             return
@@ -90,13 +90,13 @@ class InlineEngine:
             except (Exception, SystemExit) as error:  # noqa: BLE001 - results do not change after the last mini-batch
                 self._ready.files.error(fault_of(error), "shutdown()")
         self._leave()
-        self._events.append(Ended(worker, 0, AT_REST, AT_REST))
+        self._events.append(Ended(worker, 0, AT_REST, AT_REST, AT_REST))
 
     def kill(self, worker: int) -> None:
         """Forgets the queued tasks; what runs in this process cannot be killed."""
         self._tasks.clear()
         self._leave()
-        self._events.append(Ended(worker, -9, AT_REST, AT_REST))
+        self._events.append(Ended(worker, -9, AT_REST, AT_REST, AT_REST))
 
     def poll(self, timeout: float) -> list[Event]:  # noqa: ARG002 - nothing happens unless it is done here
         """What has happened; runs the next task if nothing has."""

@@ -1,35 +1,56 @@
-"""Workers as processes of this machine, each in a process group of its own."""
+"""Workers as processes of this machine, each in a process group of its own.
+
+Nothing here waits for a worker, which may be stopped in the middle of a message by its script: what it has not sent
+in full waits in its inbox, what it does not take waits in its outbox.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
-import pickle
 import selectors
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
+import time
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from typing import Any
 
 from batch_score.engine.base import Ended, Event, Said
 from batch_score.logs.tree import LogTree
-from batch_score.worker.messages import Done, Launch, Stop, Task
-from batch_score.worker.pulse import LOAD, RUN, Beat, Pulse
+from batch_score.worker.link import Inbox, Outbox
+from batch_score.worker.messages import Launch, Stop, Task
+from batch_score.worker.pulse import ENCODE, LOAD, RUN, Beat, Pulse
+
+logger = logging.getLogger(__name__)
 
 START = "from batch_score.worker.start import main; main()"
+# A killed process ends at once, unless the kernel itself waits in its name, for a disk or a driver that hangs.
+CLOSE_S = 5.0
 
 
 @dataclass
 class _Child:
-    """A worker process as its parent holds it. `exit_fd` becomes readable when the process has ended."""
+    """A worker process as its parent holds it.
+
+    Attributes:
+        process: The process.
+        connection: Our end, which does not block.
+        inbox: Reads from it.
+        outbox: Writes to it.
+        pulse: The page in which the worker says what it is doing.
+        exit_fd: Becomes readable when the process has ended.
+        full: The worker took less than the outbox has; the selector tells when it takes more.
+    """
 
     process: subprocess.Popen[bytes]
-    connection: Connection
+    connection: socket.socket
+    inbox: Inbox
+    outbox: Outbox
     pulse: Pulse
     exit_fd: int
+    full: bool = False
 
 
 class LocalEngine:
@@ -42,13 +63,14 @@ class LocalEngine:
     def start(self, launch: Launch) -> None:
         """Starts the interpreter with the launch's environment, so that device masks are there before any import."""
         ours, theirs = socket.socketpair()
-        with theirs, tempfile.TemporaryFile(prefix="batch-score-") as page:
+        with theirs, os.fdopen(os.memfd_create("batch-score-pulse"), "r+b", buffering=0) as page:
             pulse = Pulse.create(page)
             process = _spawn(launch, theirs.fileno(), page.fileno())
-        connection = Connection(ours.detach())
-        child = _Child(process, connection, pulse, os.pidfd_open(process.pid))
+        ours.setblocking(False)
+        fd = ours.fileno()
+        child = _Child(process, ours, Inbox(fd), Outbox(fd), pulse, os.pidfd_open(process.pid))
         self._children[launch.number] = child
-        self._selector.register(connection, selectors.EVENT_READ, launch.number)
+        self._selector.register(ours, selectors.EVENT_READ, launch.number)
         self._selector.register(child.exit_fd, selectors.EVENT_READ, launch.number)
         self._say(launch.number, launch)
 
@@ -61,10 +83,21 @@ class LocalEngine:
         self._say(worker, Stop(abandon))
 
     def _say(self, worker: int, message: object) -> None:
+        child = self._children[worker]
+        child.outbox.put(message)
+        self._flush(worker, child)
+
+    def _flush(self, worker: int, child: _Child) -> None:
+        """Writes what the worker takes now; the selector tells when it takes more."""
         try:
-            self._children[worker].connection.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+            written = child.outbox.flush()
         except (BrokenPipeError, ConnectionResetError):
-            return  # it died; poll() says so, and what it held goes back to the queue then
+            child.outbox.clear()  # it died; poll() says so, and what it held goes back to the queue then
+            written = True
+        if written == child.full and child.connection in self._selector.get_map():
+            child.full = not written
+            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if child.full else 0)
+            self._selector.modify(child.connection, wanted, worker)
 
     def kill(self, worker: int) -> None:
         """Kills the worker's process group."""
@@ -74,44 +107,51 @@ class LocalEngine:
         """What has happened, after at most `timeout` seconds."""
         events: list[Event] = []
         ended = []
-        for key, _ in self._selector.select(timeout):
+        for key, ready in self._selector.select(timeout):
             worker = key.data
             child = self._children[worker]
             if key.fileobj == child.exit_fd:
                 ended.append(worker)
-            else:
+                continue
+            if ready & selectors.EVENT_WRITE:
+                self._flush(worker, child)
+            if ready & selectors.EVENT_READ:
                 events += self._receive(worker, child)
         for worker in ended:
             events += self._bury(worker)
         return events
 
     def _receive(self, worker: int, child: _Child) -> list[Event]:
-        """One message; none when the worker closed its end, whose exit is reported by itself."""
+        """What one reading gives, so that all workers get their turn; an exit is reported by itself."""
         try:
-            message: Any = pickle.loads(child.connection.recv_bytes())
-            payload = child.connection.recv_bytes() if isinstance(message, Done) and message.payload else b""
-        except (EOFError, OSError):
-            if child.connection in self._selector.get_map():
-                self._selector.unregister(child.connection)
+            return [Said(worker, message, payload) for message, payload in child.inbox.receive()]
+        except BlockingIOError:
             return []
-        return [Said(worker, message, payload)]
+        except (EOFError, OSError):
+            self._selector.unregister(child.connection)
+            return []
 
     def _bury(self, worker: int) -> list[Event]:
         """The last messages of a dead worker, then its end. What it had started dies with it."""
         child = self._children.pop(worker)
+        _kill_group(child.process.pid)  # before the wait, which gives its number free
         code = child.process.wait()
-        _kill_group(child.process.pid)
         events: list[Event] = []
-        while child.connection.poll(0) and (said := self._receive(worker, child)):
-            events += said
-        if child.connection in self._selector.get_map():
-            self._selector.unregister(child.connection)
-        self._selector.unregister(child.exit_fd)
+        # Not to the end of the stream: a process of the script in another session may hold it open.
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                events += [Said(worker, message, payload) for message, payload in child.inbox.receive()]
+        beats = [child.pulse.read(stage) for stage in (LOAD, RUN, ENCODE)]
+        self._release(child)
+        return [*events, Ended(worker, code, *beats)]
+
+    def _release(self, child: _Child) -> None:
+        for each in (child.connection, child.exit_fd):
+            if each in self._selector.get_map():
+                self._selector.unregister(each)
         os.close(child.exit_fd)
         child.connection.close()
-        load, run = child.pulse.read(LOAD), child.pulse.read(RUN)
         child.pulse.close()
-        return [*events, Ended(worker, code, load, run)]
 
     def beats(self, worker: int) -> tuple[Beat, Beat]:
         """What a worker's reading and running stages are doing."""
@@ -124,10 +164,17 @@ class LocalEngine:
         return {worker: child.process.pid for worker, child in list(self._children.items())}
 
     def close(self) -> None:
-        """Kills every worker that is left and waits for their end."""
-        for worker in list(self._children):
+        """Kills every worker that is left and waits for their end, but not for one that cannot be killed."""
+        for worker in self._children:
             self.kill(worker)
-            self._bury(worker)
+        deadline = time.monotonic() + CLOSE_S
+        for child in self._children.values():
+            try:
+                child.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                logger.warning("process %d was killed and does not end; it is not waited for", child.process.pid)
+            self._release(child)
+        self._children.clear()
         self._selector.close()
 
 

@@ -7,7 +7,7 @@ import signal
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from batch_score.worker.process import BROKEN, ORPHANED
+from batch_score.worker.messages import BROKEN, ORPHANED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,7 +18,6 @@ from batch_score.job.split import Failure
 from batch_score.job.totals import exceeded
 from batch_score.minibatch import Fault, Status, Timings, tried
 from batch_score.worker.messages import Done, InitFailed, Ready
-from batch_score.worker.pulse import IDLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +41,10 @@ POLL_S = 0.1
 STARVED_S = 0.002
 # Mini-batches the queue holds ready; the planner may be some lists ahead of it.
 LOW_WATER = 1024
+# The same with those of streams that have a reader, which nobody else can take: bounds the coordinator's memory.
+HIGH_WATER = 1 << 16
+# How long the loop may take up planned mini-batches before it looks at workers and signals again.
+FEED_S = 0.05
 WATCH_S = 0.05
 # The breakers are about init() failing everywhere; this is for a place where it fails while others work.
 SLOT_TRIES = 3
@@ -128,7 +131,8 @@ class Driver:
     @property
     def _starved(self) -> bool:
         """Workers may be waiting for the plan, so that the loop must come back to it soon."""
-        return not self._queue.plan_complete and self._queue.pending < LOW_WATER
+        queue = self._queue
+        return not queue.plan_complete and queue.for_anyone < LOW_WATER and queue.pending < HIGH_WATER
 
     def _turn(self, timeout: float) -> None:
         for event in self._crew.engine.poll(timeout):
@@ -137,7 +141,8 @@ class Driver:
         self._parts.tick()
 
     def _feed(self) -> None:
-        """Takes planned mini-batches until the queue is full enough or the planner has no more ready."""
+        """Takes planned mini-batches until the queue is full enough, the planner has no more ready, or time is up."""
+        until = time.monotonic() + FEED_S
         while self._starved:
             chunk = self._parts.planner.take()
             if chunk is None:
@@ -151,8 +156,11 @@ class Driver:
             for minibatch in chunk:
                 if self._ledger.ended(minibatch):
                     self._queue.pass_over(minibatch)
+                    self._progressed = time.monotonic()
                 else:
                     self._queue.add([minibatch])
+            if time.monotonic() > until:
+                return
 
     def _assign(self) -> None:
         """Sends tasks to workers, to each in turn, so that the first ones are not given to one worker."""
@@ -204,12 +212,13 @@ class Driver:
         if task is None:
             return  # its lease was taken back: another try decides
         if task.describe:
-            self._settle(self._queue.described(outcome.ticket, outcome.failed_items))
+            self._settle(self._queue.described(outcome.ticket, None if outcome.fault else outcome.failed_items))
             return
         fault = outcome.fault or self._ledger.column_fault(outcome, payload)
         if fault is None:
             self._ledger.report_try(task, outcome, member.name)
-            self._settle(self._queue.scored(outcome.ticket, (outcome, payload)))
+            called = outcome.timings.run > 0
+            self._settle(self._queue.scored(outcome.ticket, (outcome, payload), run=called))
             return
         if outcome.fault is None:
             self._log.worker_error(fault, f"run() of {words(task)}", process=member.name)
@@ -238,8 +247,8 @@ class Driver:
                 first = one.bad[0].failure.fault
                 logger.warning(
                     "mini-batch %d failed after %d tries: %d of %d items for good, the first with %s: %s",
-                    *(one.task.minibatch.index, one.bad[0].piece.tries),
-                    *(sum(bad.piece.size for bad in one.bad), one.task.minibatch.rows),
+                    *(one.task.minibatch.index, one.bad[0].part.tries),
+                    *(sum(bad.part.size for bad in one.bad), one.task.minibatch.rows),
                     *(first.error, first.message),
                 )
             self._ledger.settle(one)
@@ -259,17 +268,18 @@ class Driver:
         del self._crew.members[member.number]
         by_itself = event.code == -signal.SIGKILL and not member.killed
         oom = self._parts.oom.killed_since() if by_itself else False  # asked for every such death: it counts them
-        if held and not (member.stopping and event.code == 0):
-            task = blamed(held, event, member.killed_at)
-            if task is not None:
-                self._blame(member, task, event, oom=oom)
-        elif not member.ready and not member.stopping:
+        suspects = [] if member.stopping and event.code == 0 else suspected(held, event, member.killed_at)
+        if len(suspects) == 1:
+            self._blame(member, suspects[0], event, oom=oom)
+        elif suspects:
+            self._leave_open(member, suspects, event, oom=oom)
+        elif not held and not member.ready and not member.stopping:
             fault = Fault("WorkerDied", f"the worker {ended_by(event.code, oom=oom)} before init() returned")
             self._log.report_fault(fault, process=member.name)
             self._log.worker_error(fault, "init()", process=member.name)
             self._breaker.failed(member.slot)
         # Also of one that held nothing: it may own a stream whose next mini-batches wait for it.
-        self._queue.release(member.number)
+        self._queue.release(member.number, {task.ticket for task in suspects})
         if not self._queue.finished and not self._parts.interruption.received:
             self._replace(member)
 
@@ -285,6 +295,14 @@ class Driver:
                 raise JobFailedError(f"init() failed {SLOT_TRIES} times in a row on the last worker that was left")
             return
         self._crew.start(member.slot)
+
+    def _leave_open(self, member: Member, suspects: list[Task], event: Ended, *, oom: bool | None) -> None:
+        """A worker died while it was at several tasks: no try is counted, each is tried again by itself."""
+        self._progressed = time.monotonic()
+        fault = Fault("WorkerDied", f"the worker {ended_by(event.code, oom=oom)}; each is tried again by itself")
+        where = " and ".join(words(task) for task in suspects)
+        logger.warning("%s at %s: %s", member.name, where, fault.message)
+        self._log.worker_error(fault, where, process=member.name)
 
     def _blame(self, member: Member, task: Task, event: Ended, *, oom: bool | None) -> None:
         """Counts a failed try against the task that a dead worker was at."""
@@ -366,19 +384,16 @@ def words(task: Task) -> str:
     return tried(task.minibatch.index, task.attempt, task.part)
 
 
-def blamed(held: list[Task], event: Ended, killed_at: int | None) -> Task | None:
-    """Of the tasks a dead worker held, the one to blame.
+def suspected(held: list[Task], event: Ended, killed_at: int | None) -> list[Task]:
+    """Of the tasks a dead worker held, those of which one may have killed it.
 
-    The one it was killed for (by its ticket), None if it has answered that meanwhile; of a worker that died by itself
-    the one it was running, else reading, else the oldest.
+    The one it was killed for (by its ticket), none if it has answered that meanwhile; of a worker that died by itself
+    those that its stages were at, else all.
     """
     if killed_at is not None:
-        return next((task for task in held if task.ticket == killed_at), None)
-    for beat in (event.run, event.load):
-        for task in held:
-            if beat.ticket != IDLE and task.ticket == beat.ticket:
-                return task
-    return held[0]
+        return [task for task in held if task.ticket == killed_at]
+    busy = {beat.ticket for beat in (event.load, event.run, event.encode)}
+    return [task for task in held if task.ticket in busy] or held
 
 
 def spent(task: Task, event: Ended, now: float, clock: float) -> Timings:

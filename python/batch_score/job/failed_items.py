@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from batch_score.minibatch import FailedItem, Fault
@@ -17,18 +18,34 @@ if TYPE_CHECKING:
 
 def failed_lines(settled: Settled) -> bytes:
     """The lines of one mini-batch in the order of its items; empty when all of them have results."""
-    parts = [(one.piece.start, _of_scored(settled, one)) for one in settled.scored]
-    described = {item.row: item for item in settled.described}
-    parts += [(one.piece.start, _of_bad(settled, one, described)) for one in settled.bad]
+    minibatch = settled.task.minibatch
+    parts = [(one.part.start, _of_scored(minibatch, one)) for one in settled.scored]
+    parts += [(one.part.start, _of_bad(minibatch, one, bad_items(settled, one))) for one in settled.bad]
     lines = (line for _, part in sorted(parts, key=lambda part: part[0]) for line in part)
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     return text.encode("utf-8", "backslashreplace")  # a path need not be UTF-8
 
 
-def _of_scored(settled: Settled, scored: Scored) -> Iterator[dict[str, Any]]:
+def bad_items(settled: Settled, bad: Bad) -> list[FailedItem]:
+    """The items of a part that failed for good; one that could not even be read has its own reason."""
+    minibatch, fault = settled.task.minibatch, bad.failure.fault
+    if minibatch.files:
+        return [FailedItem(minibatch.files[position], None, fault) for position in bad.part.positions]
+    rows = range(minibatch.first_row + bad.part.start, minibatch.first_row + bad.part.stop)
+    if settled.described is None or bad.failure.reading:
+        return [FailedItem(minibatch.source, row, fault) for row in rows]
+    known = {item.row: item for item in settled.described}
+    return [_with_fault(known[row], fault) for row in rows if row in known]  # another line was dropped, it is no item
+
+
+def _with_fault(item: FailedItem, fault: Fault) -> FailedItem:
+    return item if item.fault.error else replace(item, fault=fault)
+
+
+def _of_scored(minibatch: MiniBatch, scored: Scored) -> Iterator[dict[str, Any]]:
     """Items that could not be read, and those that `run()` returned nothing for."""
     outcome: Outcome = scored.result[0]
-    minibatch, tries = settled.task.minibatch, scored.piece.tries + 1
+    tries = scored.part.tries + 1
     for item in outcome.failed_items:
         yield _line(minibatch, item, tries, "")
     unknown = outcome.total - outcome.succeeded - len(outcome.failed_items)
@@ -38,27 +55,10 @@ def _of_scored(settled: Settled, scored: Scored) -> Iterator[dict[str, Any]]:
         yield {**_line(minibatch, nameless, tries, ""), "source": minibatch.source or None, "items": unknown}
 
 
-def _of_bad(settled: Settled, bad: Bad, described: dict[int | None, FailedItem]) -> Iterator[dict[str, Any]]:
-    """Items that failed for good; one that could not even be read has its own reason."""
-    minibatch = settled.task.minibatch
-    for item in _items(minibatch, range(bad.piece.start, bad.piece.stop), bad.failure.fault):
-        known = described.get(item.row, item) if item.row is not None else item
-        own = known.fault.error != ""
-        yield _line(
-            minibatch,
-            known if own else FailedItem(item.source, item.row, item.fault, known.key, known.record),
-            bad.piece.tries,
-            "" if own and known is not item else bad.failure.log,
-        )
-
-
-def _items(minibatch: MiniBatch, positions: Iterable[int], fault: Fault) -> Iterator[FailedItem]:
-    """Where the items at `positions` of a mini-batch are."""
-    for position in positions:
-        if minibatch.files:
-            yield FailedItem(minibatch.files[position], None, fault)
-        else:
-            yield FailedItem(minibatch.source, minibatch.first_row + position, fault)
+def _of_bad(minibatch: MiniBatch, bad: Bad, items: Iterable[FailedItem]) -> Iterator[dict[str, Any]]:
+    """Items that failed for good, with the file that has the traceback."""
+    for item in items:
+        yield _line(minibatch, item, bad.part.tries, bad.failure.log if item.fault is bad.failure.fault else "")
 
 
 def _line(minibatch: MiniBatch, item: FailedItem, tries: int, log: str) -> dict[str, Any]:

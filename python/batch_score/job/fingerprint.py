@@ -18,20 +18,18 @@ from typing import TYPE_CHECKING, Any, Self
 from batch_score.config import fixed_settings
 from batch_score.dataset.origin import FILE
 from batch_score.dataset.tabular import TabularDataset
-from batch_score.output.settings import FILE_NAME
+from batch_score.job.sources import DIGITS, content_hash, source_states
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from batch_score.config import ParallelRunConfig
     from batch_score.dataset.base import Dataset
+    from batch_score.job.sources import State
 
 LISTED = 1000
 SHOWN = 5
 SOURCE = "the source file "
-DIGITS = 32  # of a hash as it is written down: 128 bits
-
-State = tuple[int, int] | tuple[str]
 
 
 @dataclass(frozen=True)
@@ -147,6 +145,11 @@ class DatasetPrint:
             yield "the columns or their types are not what they were"
 
 
+def _paths(dataset: Dataset) -> list[Path]:
+    """The input files of a table; of files the inputs as given."""
+    return [Path(path).resolve() for path, *_ in dataset.fingerprint()]
+
+
 def _value(options: Mapping[str, Any], name: str) -> str:
     return repr(options[name]) if name in options else "the default"
 
@@ -158,8 +161,8 @@ class ScorerPrint:
     Attributes:
         name: The entry script or model as given.
         digest: Hash of its content; empty for a module whose file is not known.
-        sources: What lies beside it and counts: `parallel_run_step.settings.json`, and the Python files of
-            `source_directory`.
+        sources: What lies beside it and counts: the rest of `source_directory`, `parallel_run_step.settings.json`,
+            and the files in which a model keeps its weights.
     """
 
     name: str
@@ -167,15 +170,10 @@ class ScorerPrint:
     sources: Listing
 
     @classmethod
-    def of(cls, config: ParallelRunConfig, path: str) -> Self:
-        """What a run depends on of the scorer at `path`, whose content is read."""
-        sources: dict[str, State] = {}
-        settings = Path(path).with_name(FILE_NAME)
-        if settings.is_file() and path.endswith(".py"):
-            sources[FILE_NAME] = (_content(settings),)
-        if config.source_directory is not None:
-            sources |= {name: (_content(file),) for name, file in _python_files(Path(config.source_directory))}
-        return cls(str(config.entry_script), _content(Path(path)), Listing.of(sources))
+    def of(cls, config: ParallelRunConfig, path: str, apart: Collection[Path] = ()) -> Self:
+        """What a run depends on of the scorer at `path`, whose content is read; `apart` is no source of it."""
+        sources = source_states(Path(path), config.source_directory, apart)
+        return cls(str(config.entry_script), content_hash(Path(path)), Listing.of(sources))
 
     def as_json(self) -> dict[str, Any]:
         """What is written down."""
@@ -192,23 +190,6 @@ class ScorerPrint:
             yield f"{'the model' if now.name.lower().endswith('.onnx') else 'the entry script'} {now.name} changed"
         twice = f"{SOURCE}{now.name} changed"
         yield from (text for text in self.sources.changes(now.sources, SOURCE) if text != twice)
-
-
-def _content(path: Path) -> str:
-    if not path.is_file():  # a module that Python finds by itself
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
-
-
-def _python_files(root: Path) -> Iterator[tuple[str, Path]]:
-    """The Python files below `root` by their relative paths, sorted; hidden folders and files are not the script's."""
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__pycache__")
-        for name in sorted(files):
-            if name.endswith(".py") and not name.startswith("."):
-                path = Path(folder, name)
-                yield path.relative_to(root).as_posix(), path
 
 
 @dataclass(frozen=True)
@@ -229,7 +210,12 @@ class Fingerprint:
 
     @classmethod
     def of(
-        cls, config: ParallelRunConfig, datasets: Sequence[Dataset], scorer: str, arguments: Sequence[object]
+        cls,
+        config: ParallelRunConfig,
+        datasets: Sequence[Dataset],
+        scorer: str,
+        arguments: Sequence[object],
+        written: Collection[Path] = (),
     ) -> Self:
         """What a run depends on.
 
@@ -238,13 +224,16 @@ class Fingerprint:
             datasets: Inputs, all their columns included.
             scorer: File of the scorer, or a dotted name where no file is known.
             arguments: The entry script's own arguments.
+            written: Folders that the run writes into, which may lie in its source directory as its input may.
 
         Raises:
             OSError: A file cannot be read.
         """
+        inputs = tuple(DatasetPrint.of(dataset) for dataset in datasets)
+        read = [] if config.source_directory is None else [path for dataset in datasets for path in _paths(dataset)]
         return cls(
-            tuple(DatasetPrint.of(dataset) for dataset in datasets),
-            ScorerPrint.of(config, scorer),
+            inputs,
+            ScorerPrint.of(config, scorer, [*read, *written]),
             fixed_settings(config),
             tuple(map(str, arguments)),
         )

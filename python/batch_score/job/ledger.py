@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from batch_score._native import Ending
 from batch_score.errors import InputChangedError, OutputError
-from batch_score.job.failed_items import failed_lines
+from batch_score.job.failed_items import bad_items, failed_lines
 from batch_score.job.totals import restored
 from batch_score.minibatch import Fault, Outcome
 from batch_score.output.encoder import check_columns
@@ -70,6 +70,7 @@ class Ledger:
         self._encoder = encoder
         self._log = log
         self._names, self._united, self._record = columns.names, columns.united, columns.record
+        self._recorded = bool(columns.names)
         self._short_return_fails = short_return_fails
         self._clock = clock
         before = writer.summary
@@ -114,6 +115,8 @@ class Ledger:
     def column_fault(self, outcome: Outcome, payload: bytes) -> Fault | None:
         """Why the rows of an outcome cannot stand in one file with those before, None when they can."""
         message = check_columns(self._names, outcome.columns)
+        if not message and outcome.columns:
+            self._names = outcome.columns  # now: parts of a mini-batch wait for each other
         if payload and self._united is not None:
             try:
                 self._united.admit(payload)
@@ -128,7 +131,7 @@ class Ledger:
         outcomes = [outcome for outcome, _ in results]
         for outcome in outcomes:
             self._begin(outcome)
-        bad = sum(one.piece.size for one in settled.bad)
+        bad = sum(len(bad_items(settled, one)) for one in settled.bad)
         ending = Ending(
             index=minibatch.index,
             identity=minibatch.identity,
@@ -176,8 +179,8 @@ class Ledger:
         """Writes the header, unless rows without columns (a list in the text form) stand at the beginning already."""
         if not outcome.columns:
             return
-        if not self._names:
-            self._names = outcome.columns
+        if not self._recorded:
+            self._recorded = True
             self._record(outcome.columns)
         if self.has_header or not self._header_is_due:
             return

@@ -26,7 +26,8 @@ from batch_score.gpu.placement import (
     warnings_of,
 )
 from batch_score.job.fingerprint import Fingerprint
-from batch_score.job.recorded import DRAFT, RUN_RECORD, Recorded
+from batch_score.job.layout import DRAFT, RUN_RECORD, SPOOL
+from batch_score.job.recorded import Recorded
 from batch_score.output.encoder import OutputOptions
 from batch_score.output.forms import encoder_for
 from batch_score.output.keys import Key, parse_key
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NODE = "node-0"
-SPOOL = "spool.arrow"
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def prepare(request: JobRequest) -> Prepared:
         output=output,
         spool=run_dir / SPOOL if encoder and encoder.spooled else None,
         encoder=encoder,
-        fingerprint=Fingerprint.of(given, request.datasets, scorer.path, request.arguments),
+        fingerprint=Fingerprint.of(given, request.datasets, scorer.path, request.arguments, (run_dir, folder)),
         notes=(*config.long_timeouts, *unused, *notes, *_settings_notes(options)),
     )
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from batch_score.job.split import Piece, Split
+from batch_score.job.split import MOST_WORKERS_LOST, Part, Split
 from batch_score.job.waiting import WaitingTasks
 from batch_score.worker.messages import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from batch_score.job.split import Bad, Failure, Scored
     from batch_score.minibatch import FailedItem, MiniBatch
@@ -28,34 +29,38 @@ class Settled:
         failed: All tries of it, or of a part of it, had failed.
         scored: What was scored, in the order of the items.
         bad: What failed for good, in the order of the items.
-        described: Keys and records of the bad items, as far as they could be read.
+        described: The bad items with their keys and records, without lines that turned out to be no items; None when
+            they could not be looked up, or need not be.
     """
 
     task: Task
     failed: bool
     scored: tuple[Scored, ...]
     bad: tuple[Bad, ...]
-    described: tuple[FailedItem, ...] = ()
+    described: tuple[FailedItem, ...] | None = None
 
 
 @dataclass(slots=True)
 class _Lease:
-    """What a worker holds: a piece to score, or items to describe when there is none."""
+    """What a worker holds: a part to score, or items to describe when there is none."""
 
     task: Task
     worker: int
-    piece: Piece | None
+    part: Part | None
 
 
 class MiniBatchQueue:
     """Mini-batches from planned to settled.
 
-    A mini-batch is waiting, leased to workers (whole or in pieces), or settled. An outcome counts only while its
-    lease stands, so each item is settled exactly once, whatever its tries do.
+    A mini-batch is waiting, leased to workers (whole or in parts), or settled. An outcome counts only while its
+    lease stands, so each item is settled exactly once, whatever its tries do. For each part of a split mini-batch
+    that can be taken there is one task: waiting, or held.
 
     Args:
         max_try: Tries of a mini-batch before it is split, or failed for good.
         bisect: A mini-batch that failed all its tries is split until its bad items stand alone.
+        patience: How many parts may fail while nothing has succeeded.
+        most_workers_lost: How many workers the parts of one mini-batch may cost.
 
     Attributes:
         planned: Mini-batches that were added.
@@ -63,24 +68,31 @@ class MiniBatchQueue:
         settled: How many of them are settled.
         plan_complete: No more will be added.
         most_items: Items that `run()` may get at a time since memory ran out, None while it never did.
-        held: Mini-batches that have failed, but are not split because nothing in the job has succeeded.
-        held_items: Their items.
+        held_items: Items of the mini-batches that are held.
     """
 
-    def __init__(self, max_try: int, *, bisect: bool = True) -> None:
+    def __init__(
+        self,
+        max_try: int,
+        *,
+        bisect: bool = True,
+        patience: int = PATIENCE,
+        most_workers_lost: int = MOST_WORKERS_LOST,
+    ) -> None:
         self._max_try = max_try
         self._bisect = bisect
+        self._most_workers_lost = most_workers_lost
         self._waiting = WaitingTasks()
         self._leases: dict[int, _Lease] = {}
         self._splits: dict[int, Split] = {}
         self._undescribed: dict[int, Settled] = {}
         self._held: dict[int, list[Task]] = {}
-        self._patience: int | None = PATIENCE
+        self._patience: int | None = patience
         self._tickets = 0
         self.planned = self.items = self.settled = 0
         self.plan_complete = False
         self.most_items: int | None = None
-        self.held = self.held_items = 0
+        self.held_items = 0
 
     def add(self, minibatches: Iterable[MiniBatch]) -> None:
         """Takes planned mini-batches."""
@@ -98,8 +110,13 @@ class MiniBatchQueue:
 
     @property
     def pending(self) -> int:
-        """Mini-batches and pieces that wait for a worker."""
+        """Tasks that wait for a worker."""
         return len(self._waiting)
+
+    @property
+    def for_anyone(self) -> int:
+        """How many of them any worker could take: all but those of streams that have a reader."""
+        return self._waiting.for_anyone
 
     @property
     def finished(self) -> bool:
@@ -108,37 +125,37 @@ class MiniBatchQueue:
 
     def lease(self, worker: int) -> Task | None:
         """The next task for `worker`, None when there is none for it now."""
-        while (task := self._waiting.take(worker, plan_complete=self.plan_complete)) is not None:
+        holds = [lease.task.alone for lease in self._leases.values() if lease.worker == worker]
+        if any(holds):
+            return None
+        while (
+            task := self._waiting.take(worker, plan_complete=self.plan_complete, accompanied=bool(holds))
+        ) is not None:
             if task.describe:
                 return self._leased(task, worker, None)
-            index = task.minibatch.index
-            split = self._splits.get(index) or self._cut(task)
-            if split is not None and split.failed and self._patience == 0:
+            split = self._splits.get(task.minibatch.index) or self._cut(task)
+            if split is None:
+                return self._leased(task, worker, self._whole(task))
+            if split.failed and self._patience == 0:
                 self._hold(task)
-                continue
-            piece = self._whole(task) if split is None else self._take(task, split)
-            part = None if piece.size == task.minibatch.rows else (piece.start, piece.stop)
-            return self._leased(replace(task, attempt=piece.tries, part=part), worker, piece)
+            else:
+                return self._leased(task, worker, self._take(task, split))
         return None
 
-    def _take(self, task: Task, split: Split) -> Piece:
-        """A piece to try; one that is cut for it leaves another one waiting."""
-        waiting = split.waiting
-        piece = split.take()
-        self._offer(task, split.waiting - waiting + 1)
-        return piece
-
-    def _leased(self, task: Task, worker: int, piece: Piece | None) -> Task:
+    def _leased(self, task: Task, worker: int, part: Part | None) -> Task:
         self._tickets += 1
         task = replace(task, ticket=self._tickets)
-        self._leases[task.ticket] = _Lease(task, worker, piece)
+        if part is not None:
+            span = None if part.size == task.minibatch.rows else (part.start, part.stop)
+            task = replace(task, attempt=part.tries, part=span)
+        self._leases[task.ticket] = _Lease(task, worker, part)
         return task
 
-    def _whole(self, task: Task) -> Piece:
-        return Piece(0, task.minibatch.rows, 0, self._max_try)
+    def _whole(self, task: Task) -> Part:
+        return Part(0, task.minibatch.rows, 0, self._max_try)
 
     def _cut(self, task: Task) -> Split | None:
-        """A mini-batch with more items than fit into memory is in pieces from the start."""
+        """A mini-batch with more items than fit into memory is in parts from the start."""
         if self.most_items is None or task.minibatch.rows <= self.most_items or not self._divisible(task):
             return None
         split = self._split(task)
@@ -149,15 +166,24 @@ class MiniBatchQueue:
     def _split(self, task: Task) -> Split:
         index = task.minibatch.index
         if index not in self._splits:
-            self._splits[index] = Split(self._whole(task), divisible=self._divisible(task))
+            self._splits[index] = Split(
+                self._whole(task), divisible=self._divisible(task), most_workers_lost=self._most_workers_lost
+            )
         return self._splits[index]
 
     def _divisible(self, task: Task) -> bool:
         return self._bisect and not task.minibatch.whole
 
-    def _offer(self, task: Task, pieces: int) -> None:
-        """Makes pieces of a split available, before anything else."""
-        for _ in range(pieces):
+    def _take(self, task: Task, split: Split) -> Part:
+        """A part to try; one that is cut for it leaves another one waiting."""
+        waiting = split.waiting
+        part = split.take()
+        self._offer(task, split.waiting - waiting + 1)
+        return part
+
+    def _offer(self, task: Task, parts: int) -> None:
+        """Makes parts of a split available, before anything else."""
+        for _ in range(parts):
             self._waiting.put_first(replace(task, part=None, ticket=0))
 
     def task(self, ticket: int, worker: int) -> Task | None:
@@ -169,47 +195,57 @@ class MiniBatchQueue:
         """The tasks leased to `worker`, oldest first."""
         return [lease.task for lease in self._leases.values() if lease.worker == worker]
 
-    def scored(self, ticket: int, result: Any) -> Settled | None:
-        """A leased task was scored; gives what its mini-batch came to, if that is now known."""
+    def scored(self, ticket: int, result: Any, *, run: bool = True) -> Settled | None:
+        """A leased task was scored; gives what its mini-batch came to, if that is now known.
+
+        Args:
+            ticket: Of its lease.
+            result: What came of it.
+            run: `run()` was called and returned, which it is not for a part without any readable item.
+        """
         lease = self._leases.pop(ticket)
-        self._go_on()
-        task, piece = lease.task, lease.piece or self._whole(lease.task)
+        if run:
+            self._go_on()
+        task, part = lease.task, lease.part or self._whole(lease.task)
         split = self._splits.get(task.minibatch.index)
         if split is None:
-            split = Split(piece, divisible=False)
+            split = Split(part, divisible=False)
             split.take()
-            split.succeed(piece, result)
+            split.succeed(part, result)
             return self._conclude(task, split)
-        return self._after(task, split, lambda: split.succeed(piece, result))
+        return self._after(task, split, partial(split.succeed, part, result))
 
     def fail(self, ticket: int, failure: Failure) -> Settled | None:
         """A try of a leased task failed; gives what its mini-batch came to, if that is now known."""
         lease = self._leases.pop(ticket)
-        task, piece = lease.task, lease.piece
-        if piece is None:
-            return self._described(task, ())
+        task, part = lease.task, lease.part
+        if part is None:
+            return self._described(task, None)
         split = self._splits.get(task.minibatch.index)
         if split is None:
             split = self._split(task)
             split.take()
         elif split.failed and self._patience:
             self._patience -= 1
-        return self._after(task, split, lambda: split.fail(piece, failure))
+        return self._after(task, split, partial(split.fail, part, failure))
 
-    def described(self, ticket: int, items: Iterable[FailedItem]) -> Settled:
-        """A worker has told keys and records of bad items."""
-        return self._described(self._leases.pop(ticket).task, tuple(items))
+    def described(self, ticket: int, items: Iterable[FailedItem] | None) -> Settled:
+        """A worker has told keys and records of bad items, or could not."""
+        return self._described(self._leases.pop(ticket).task, items)
 
-    def _described(self, task: Task, items: tuple[FailedItem, ...]) -> Settled:
+    def _described(self, task: Task, items: Iterable[FailedItem] | None) -> Settled:
         self.settled += 1
-        return replace(self._undescribed.pop(task.minibatch.index), described=items)
+        settled = self._undescribed.pop(task.minibatch.index)
+        return replace(settled, described=None if items is None else tuple(items))
 
     def _after(self, task: Task, split: Split, change: Callable[[], None]) -> Settled | None:
-        """Carries out a change of a split and follows it up: as many tasks as there are pieces, or the end."""
+        """Carries out a change of a split and follows it up: as many tasks as there are parts, or the end."""
         waiting = split.waiting
         change()
-        if split.waiting < waiting:  # it was given up
+        if split.given_up:
             self._waiting.drop(task.minibatch.index)
+            if self._held.pop(task.minibatch.index, None):
+                self.held_items -= task.minibatch.rows
             waiting = 0
         self._offer(task, split.waiting - waiting)
         return self._conclude(task, split) if split.done else None
@@ -223,8 +259,8 @@ class MiniBatchQueue:
         settled = Settled(
             replace(task, part=None),
             split.failed,
-            tuple(sorted(split.scored, key=lambda scored: scored.piece.start)),
-            tuple(sorted(split.bad, key=lambda bad: bad.piece.start)),
+            tuple(sorted(split.scored, key=lambda scored: scored.part.start)),
+            tuple(sorted(split.bad, key=lambda bad: bad.part.start)),
         )
         positions = _to_describe(task, settled.bad)
         if not positions:
@@ -236,22 +272,23 @@ class MiniBatchQueue:
 
     def _hold(self, task: Task) -> None:
         """Nothing has succeeded: what failed waits for that, or for the end."""
-        index = task.minibatch.index
-        if index not in self._held:
-            self.held += 1
+        if task.minibatch.index not in self._held:
+            self._held[task.minibatch.index] = []
             self.held_items += task.minibatch.rows
-        self._held.setdefault(index, []).append(task)
+        self._held[task.minibatch.index].append(task)
 
     def _go_on(self) -> None:
         """Something has succeeded: splitting what failed is worth while."""
         self._patience = None
         for task in [task for tasks in self._held.values() for task in tasks][::-1]:
             self._waiting.put_first(task)
-        self._release_held()
-
-    def _release_held(self) -> None:
         self._held.clear()
-        self.held = self.held_items = 0
+        self.held_items = 0
+
+    @property
+    def held(self) -> int:
+        """Mini-batches that have failed, but are not split because nothing in the job has succeeded."""
+        return len(self._held)
 
     @property
     def hopeless(self) -> bool:
@@ -264,18 +301,24 @@ class MiniBatchQueue:
         for tasks in list(self._held.values()):
             split = self._splits[tasks[0].minibatch.index]
             found.append(self._after(tasks[0], split, split.give_up))
-        self._release_held()
         return [settled for settled in found if settled is not None]
 
-    def release(self, worker: int) -> list[Task]:
-        """Takes back what a lost worker still held, without counting a try."""
+    def release(self, worker: int, suspects: Collection[int] = ()) -> list[Task]:
+        """Takes back what a lost worker still held, without counting a try.
+
+        Args:
+            worker: The worker.
+            suspects: Tickets of tasks of which one may have killed it: each will be alone with its next worker.
+        """
         held = [lease for lease in self._leases.values() if lease.worker == worker]
         for lease in reversed(held):
-            del self._leases[lease.task.ticket]
-            split = self._splits.get(lease.task.minibatch.index)
-            if split is not None and lease.piece is not None:
-                split.give_back(lease.piece)
-            self._offer(lease.task, 1)
+            task = replace(lease.task, alone=lease.task.alone or lease.task.ticket in suspects)
+            del self._leases[task.ticket]
+            split, part = self._splits.get(task.minibatch.index), lease.part
+            if split is None or part is None:
+                self._offer(task, 1)
+            else:
+                self._after(task, split, partial(split.give_back, part))
         self._waiting.release(worker)
         return [lease.task for lease in held]
 
@@ -284,5 +327,4 @@ def _to_describe(task: Task, bad: Iterable[Bad]) -> tuple[int, ...]:
     """Positions of bad items that a worker should look up: rows that can be read. A file is known by its path."""
     if task.minibatch.files:
         return ()
-    pieces = [one.piece for one in bad if not one.failure.reading]
-    return tuple(position for piece in pieces for position in range(piece.start, piece.stop))
+    return tuple(position for one in bad if not one.failure.reading for position in one.part.positions)

@@ -13,7 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from batch_score.config import plain
-from batch_score.job.recorded import DRAFT, FORMAT, RUN_RECORD
+from batch_score.job.layout import DRAFT, RUN_RECORD
+from batch_score.job.recorded import FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +78,11 @@ class RunRecord:
         self._write()
 
     def end(self, result: RunResult) -> None:
-        """The session has ended."""
+        """The session has ended.
+
+        Raises:
+            OSError: It cannot be written down; the record is as it was, so that the run can be gone on with.
+        """
         ending, output = result.ending, result.output
         self._content |= {
             **result.as_json(),
@@ -94,16 +99,25 @@ class RunRecord:
         self._write()
 
     def _write(self) -> None:
-        self._draft().replace(self._path)
+        draft = self._draft()
+        try:
+            draft.replace(self._path)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
 
     def _draft(self) -> Path:
         text = json.dumps(self._content, indent=2, ensure_ascii=False, default=str)
         draft = self._path.with_name(f"{DRAFT}{os.getpid()}")
-        # A path need not be UTF-8: what is escaped here is JSON's own form of it.
-        with draft.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            # A path need not be UTF-8: what is escaped here is JSON's own form of it.
+            with draft.open("w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:  # which does not know the file when it comes from a write
+            draft.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
         return draft
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from batch_score.errors import OutputError
+from batch_score.config import ParallelRunConfig
+from batch_score.errors import ConfigError, OutputError
 from batch_score.job.fingerprint import Fingerprint
+from batch_score.job.layout import RUN_RECORD
 from batch_score.progress import COMPLETED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-RUN_RECORD = "run.json"
-DRAFT = ".run.json."  # begins the name of a record that is being written
 FORMAT = 1
 # What a session that goes on, or a result that is used again, is made of.
 NEEDED = ("status", "started", "working_directory", "config", "arguments", "inputs", "output_folder", "output")
@@ -56,6 +56,25 @@ class Recorded:
             raise OutputError(f"{path}: {error.strerror}; give a run directory that can be read") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise OutputError(f"{path} is not the record of a run ({error!r}); start a new run") from error
+
+    @property
+    def config(self) -> ParallelRunConfig:
+        """The settings of the run's last session.
+
+        Raises:
+            OutputError: This version cannot have such settings.
+        """
+        given = self.content["config"]
+        try:
+            unknown = given.keys() - {field.name for field in fields(ParallelRunConfig)}
+            if not unknown:
+                return ParallelRunConfig(**given)
+            reason = f"the setting {min(unknown)!r} is not known to this version"
+        except (ConfigError, AttributeError, TypeError) as error:
+            reason = str(error)
+        raise OutputError(
+            f"{self.path} cannot be used: {reason}; use the version of batch-score that wrote it, or start a new run"
+        )
 
     @property
     def completed(self) -> bool:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batch_score.config import ParallelRunConfig
 from batch_score.dataset.files import FileDataset
 from batch_score.dataset.origin import FILE, Origin
 from batch_score.dataset.tabular import TabularDataset
@@ -36,12 +35,11 @@ def reopened(record: Recorded, settings: Mapping[str, Any], *, force: bool = Fal
     content = record.content
     try:
         origins = [None if one is None else Origin.from_json(one) for one in content["inputs"]]
-        config = ParallelRunConfig(**content["config"])
         arguments, folder = tuple(content["arguments"]), content["output_folder"]
     except (KeyError, TypeError, AttributeError) as error:
         raise OutputError(f"{record.path} is not the record of a run ({error!r}); start a new run") from error
     return JobRequest(
-        config=replace(config, **settings),
+        config=replace(record.config, **settings),
         datasets=tuple(_dataset(record, origin) for origin in origins),
         run_dir=record.run_dir,
         output=None if folder is None else Path(folder),

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from batch_score import _native
 from batch_score.dataset.origin import FILE
-from batch_score.errors import OutputError, UsageError
+from batch_score.errors import InputError, OutputError, UsageError
+from batch_score.job.ending import fruitless
 from batch_score.job.fingerprint import enumerated
+from batch_score.job.layout import JOURNAL, RUN_RECORD
 from batch_score.job.plan import plan
 from batch_score.job.prepare import Prepared, prepare
 from batch_score.job.record import versions
-from batch_score.job.recorded import RUN_RECORD, Recorded
+from batch_score.job.recorded import Recorded
 from batch_score.job.reopen import recorded_result
 from batch_score.job.request import Resumption
 from batch_score.job.run import run_job
-from batch_score.job.session import JOURNAL
 from batch_score.job.totals import Totals, exceeded
 from batch_score.progress import FAILED
 
@@ -48,8 +49,10 @@ def run_or_reuse(request: JobRequest, progress: Progress | None = None) -> RunRe
     now: Prepared | None = None
     for record in _earlier_runs(request):
         again = replace(request, run_dir=record.run_dir, numbered=False, resumes=Resumption(record))
-        now = now or prepare(again)  # once: what is looked at does not depend on the run directory
         try:
+            # Once for all: what is compared is the same for each of them. Of what is not, whether the run directory
+            # lies in the input, matters only to one that is gone on with, and that is looked at again then.
+            now = now or prepare(again)
             reason = _why_not(record, now, again)
             if reason is None:
                 return _reused(record, progress) if record.completed else run_job(again, progress)
@@ -118,13 +121,16 @@ def _folder(path: Path | None) -> str:
 
 
 def _why_not_resumed(record: Recorded, config: ParallelRunConfig) -> str | None:
-    """A run that failed would only fail again when what has failed is over its thresholds, or all there was."""
+    """A run that failed would only fail again when what has failed is over its thresholds, or all there is."""
     content = record.content
     totals = _totals(content)
     if content.get("status") != FAILED or not totals.mini_batches:
         return None
-    over = exceeded(totals, config, content.get("mini_batches", {}).get("total"))
-    return over or ("nothing of it has succeeded" if not totals.returned else None)
+    planned = content.get("mini_batches", {}).get("total")
+    over = exceeded(totals, config, planned)
+    if over or planned != totals.mini_batches:
+        return over
+    return fruitless(totals, appends=content.get("output") is not None) or None
 
 
 def _totals(content: Any) -> Totals:
@@ -138,33 +144,51 @@ def _totals(content: Any) -> Totals:
 def _why_not_taken(record: Recorded, now: Prepared, request: JobRequest) -> str | None:
     """Why the result of a completed run does not do, None when it does."""
     totals, config = recorded_result(record).totals, now.config
-    counted = int(record.content["config"].get("error_threshold", -1)) >= 0
-    if totals.items_failed and counted != (config.error_threshold >= 0):
-        return "it had failed items, which error_threshold counts otherwise now"
+    if totals.items_failed:
+        changed = list(_failing_otherwise(record, config))
+        if changed:
+            return f"it had failed items, and {enumerated(changed)}"
     over = exceeded(totals, config, totals.mini_batches)
     if over is not None:
         return over
     output = record.output
     if output is not None and (not output.is_file() or output.stat().st_size != record.content.get("output_bytes")):
         return f"its output {output} is gone or was changed"
-    if request.datasets[0].kind == FILE and not _same_files(record, now):
-        return "the files of the input are others now, or were changed since"
-    return None
+    return _why_not_these_files(record, now) if request.datasets[0].kind == FILE else None
 
 
-def _same_files(record: Recorded, now: Prepared) -> bool:
-    """Whether a completed run has scored the very files that are there now.
+def _failing_otherwise(record: Recorded, config: ParallelRunConfig) -> Iterator[str]:
+    """The settings that decide which items fail, and are other ones now."""
+    was = record.config
+    if (was.error_threshold >= 0) != (config.error_threshold >= 0):
+        yield "error_threshold counts them otherwise"
+    for name in ("on_failure", "run_invocation_timeout", "run_max_try", "task_overhead_timeout"):
+        before, now = getattr(was, name), getattr(config, name)
+        if before != now:
+            yield f"{name} is {_shown(now)} (was {_shown(before)})"
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _why_not_these_files(record: Recorded, now: Prepared) -> str | None:
+    """Why a completed run has not scored the very files that are there now, None when it has.
 
     The journal has the paths of each mini-batch in its identity. Contents are not looked into: a file whose inode was
     touched since the run began may have another, also one that was moved here with its old modification time.
     """
     since = datetime.fromisoformat(record.content["started"]).timestamp()
-    records = _native.read_journal(record.run_dir / JOURNAL).records
-    known = {one.index: one.identity for one in records if one.kind != "preamble"}
-    for chunk in plan(now.datasets, now.config.mini_batch_size):
-        for minibatch in chunk:
-            if known.pop(minibatch.index, None) != minibatch.identity:
-                return False
-            if any(Path(name).stat().st_ctime >= since for name in minibatch.files):
-                return False
-    return not known
+    try:
+        records = _native.read_journal(record.run_dir / JOURNAL).records
+        known = {one.index: one.identity for one in records if one.kind != "preamble"}
+        for chunk in plan(now.datasets, now.config.mini_batch_size):
+            for minibatch in chunk:
+                if known.pop(minibatch.index, None) != minibatch.identity:
+                    return "the files of the input are others now"
+                changed = next((name for name in minibatch.files if Path(name).stat().st_ctime >= since), None)
+                if changed is not None:
+                    return f"input {changed} was changed since"
+    except (InputError, OSError) as error:  # the journal, or a file that is listed, is not there any more
+        return str(error)
+    return "the files of the input are others now" if known else None

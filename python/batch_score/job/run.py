@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import signal
 import time
 import traceback
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from batch_score import _native
@@ -18,19 +16,22 @@ from batch_score.job.breaker import InitBreaker
 from batch_score.job.crew import Crew
 from batch_score.job.death import OomCounter
 from batch_score.job.drive import Driver, Parts
+from batch_score.job.ending import End, behind, command, fruitless, output_form, with_first
 from batch_score.job.gpu_samples import gpu_samples
 from batch_score.job.interrupt import Interrupted, Interruption
+from batch_score.job.layout import JOURNAL
 from batch_score.job.ledger import Columns, Ledger
 from batch_score.job.plan import Planner, plan
 from batch_score.job.prepare import read_text
 from batch_score.job.queue import MiniBatchQueue
 from batch_score.job.request import RunResult
-from batch_score.job.session import JOURNAL, SYNC_SECONDS, begin, first_worker
+from batch_score.job.session import SYNC_SECONDS, begin, first_worker
 from batch_score.job.totals import exceeded
 from batch_score.logs.report import JobLog
 from batch_score.logs.tree import COORDINATOR, LogTree, node_address, process_name
 from batch_score.minibatch import Fault
 from batch_score.monitor.monitor import Monitor
+from batch_score.output.parquet import UnitedSchema, finish_parquet, spool_schema
 from batch_score.progress import COMPLETED, FAILED, INTERRUPTED, Ending, Progress, Snapshot, line, script_line
 
 if TYPE_CHECKING:
@@ -57,35 +58,16 @@ def run_job(request: JobRequest, progress: Progress | None = None) -> RunResult:
     Raises:
         UsageError: Found before any worker was started.
     """
+    interruption = Interruption()
     with ExitStack() as stack:
-        session = begin(request, stack)
-        result = Job(session, progress, stack).run()
-        session.record.end(result)
+        session = begin(request, stack, interruption)
+        result = Job(session, progress, stack, interruption).run()
         spool = session.prepared.spool
         if spool is not None and result.status == COMPLETED:
-            spool.unlink(
-                missing_ok=True
-            )  # only now: a session that goes on needs it as long as run.json does not say completed
+            # Only now: a session that goes on needs it as long as run.json does not say completed.
+            with suppress(OSError):
+                spool.unlink(missing_ok=True)
     return result
-
-
-@dataclass(frozen=True)
-class _End:
-    """How a job came to its end.
-
-    Attributes:
-        status: `completed`, `failed` or `interrupted`.
-        cause: Why it did not complete.
-        code: The exit code.
-        log: What has the failure, if it is no error of the entry script.
-        resumable: Going on can help.
-    """
-
-    status: str
-    cause: str
-    code: int
-    log: Path | None = None
-    resumable: bool = True
 
 
 class Job:
@@ -95,14 +77,18 @@ class Job:
         session: What was decided, and the files that are this job's alone.
         progress: Where to show progress.
         stack: Closes what the job opens, in reverse order.
+        interruption: Holds signals back until the job has ended.
     """
 
-    def __init__(self, session: Session, progress: Progress | None, stack: ExitStack) -> None:
+    def __init__(
+        self, session: Session, progress: Progress | None, stack: ExitStack, interruption: Interruption
+    ) -> None:
         prepared = session.prepared
         self._prepared = prepared
         self._progress = progress
         self._stack = stack
-        self._interruption = Interruption()
+        self._interruption = interruption
+        self._record = session.record
         self._started = time.monotonic()
         self._shown = self._noted = 0.0
         self._synced = self._logged = self._started
@@ -144,8 +130,19 @@ class Job:
         if self._progress is not None:
             self._progress.update(self.snapshot())
             self._progress.close()
+        result = self._result(end)
+        self._log.result(result.ending)
+        try:
+            self._record.end(result)  # last: when it says completed, all else is there
+        except OSError as error:
+            end = end.unrecorded(error)
+            logger.error("%s: %s", end.status, end.cause)  # noqa: TRY400 - no traceback for a full disk
+            result = self._result(end)
+            self._log.result(result.ending)
+        return result
+
+    def _result(self, end: End) -> RunResult:
         ending = self._ending(end)
-        self._log.result(ending)
         return RunResult(
             status=end.status,
             exit_code=end.code,
@@ -158,24 +155,25 @@ class Job:
             ended_before=self._ledger.before.mini_batches,
         )
 
-    def _carried_out(self) -> _End:
+    def _carried_out(self) -> End:
         try:
-            with self._interruption:
+            self._interruption.check()
+            with self._interruption.second_is_urgent():
                 self._drive()
                 self._finish()
         except Interrupted as interrupted:
-            return _End(INTERRUPTED, str(interrupted), 128 + interrupted.number)
+            return End(INTERRUPTED, str(interrupted), 128 + interrupted.number)
         except KeyboardInterrupt:  # a second signal, while the first one was being obeyed
-            return _End(INTERRUPTED, "interrupted twice", 128 + signal.SIGINT)
+            return End(INTERRUPTED, "interrupted twice", 128 + signal.SIGINT)
         except InputChangedError as error:
-            return _End(FAILED, str(error), 1, resumable=False)
+            return End(FAILED, str(error), 1, resumable=False)
         except (BatchScoreError, OSError) as error:
-            return _End(FAILED, self._cause(str(error)), 1)
+            return End(FAILED, with_first(str(error), self._log.first_fault), 1)
         except Exception as error:  # noqa: BLE001 - a fault of our own is a failed job with a log, not a traceback
             cause = f"internal error, please report it: {type(error).__name__}: {error}"
             self._log.system_error(Fault(type(error).__name__, str(error), traceback.format_exc()), "driving the job")
-            return _End(FAILED, cause, 1, log=self._tree.system_error(COORDINATOR))
-        return _End(COMPLETED, "", 0)
+            return End(FAILED, cause, 1, log=self._tree.system_error(COORDINATOR))
+        return End(COMPLETED, "", 0)
 
     def _announce(self) -> None:
         """Says where everything will be, and what should be known before it begins."""
@@ -229,17 +227,11 @@ class Job:
 
     def _finish(self) -> None:
         """Checks that something succeeded and makes the final output file."""
-        totals = self._ledger.totals
-        if not totals.mini_batches:
-            raise JobFailedError("the input has no items; nothing was scored")
-        if not totals.returned and totals.mini_batches_given_up == totals.mini_batches:
-            raise JobFailedError(self._behind("no mini-batch succeeded"))
-        if not totals.returned and self._prepared.encoder is not None:
-            message = "run() returned nothing to append; return one element per item that succeeded"
-            raise JobFailedError(self._behind(message))
+        if reason := self._fruitless:
+            raise JobFailedError(behind(self._log.first_fault, reason))
         self._writer.sync()  # it stays open, because it keeps other processes away until run.json says completed
         if self._prepared.spool is not None and self._prepared.output is not None:
-            _make_parquet(self._prepared.run_dir, self._prepared.spool, self._prepared.output)
+            finish_parquet(self._prepared.spool, _ends(self._prepared.run_dir), self._prepared.output)
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -288,19 +280,12 @@ class Job:
         workers = {process_name(number): pid for number, pid in self._engine.pids().items()}
         return {COORDINATOR: os.getpid(), **workers}
 
-    def _behind(self, message: str) -> str:
-        """The message after the first error, which is what has to be mended."""
-        fault = self._log.first_fault
-        return f"{fault.error}: {fault.message}; therefore {message}" if fault else message
+    @property
+    def _fruitless(self) -> str:
+        """Why the job cannot complete if everything has ended."""
+        return fruitless(self._ledger.totals, appends=self._prepared.encoder is not None)
 
-    def _cause(self, message: str) -> str:
-        """What ended the job, and the first error behind it."""
-        fault = self._log.first_fault
-        if fault is None or fault.message in message:
-            return message
-        return f"{message}; first error: {fault.error}: {fault.message}"
-
-    def _ending(self, end: _End) -> Ending:
+    def _ending(self, end: End) -> Ending:
         """The end for the closing summary."""
         fault, log = self._log.first_fault, end.log
         if end.status == FAILED and log is None:
@@ -310,7 +295,9 @@ class Job:
             output=None if self._prepared.spool and end.status != COMPLETED else self._prepared.output,
             run_dir=self._prepared.run_dir,
             snapshot=self.snapshot(),
-            output_form=self._output_form(),
+            output_form=output_form(
+                self._prepared.encoder, self._ledger.totals.returned, has_header=self._ledger.has_header
+            ),
             cause=end.cause,
             script_line=script_line(fault.traceback, self._prepared.spec.argv[0]) if fault else "",
             log=log,
@@ -319,28 +306,17 @@ class Job:
         )
 
     def _advice(self) -> str:
-        """How to go on, if there is something to go on with."""
-        queue, totals = self._queue, self._ledger.totals
-        left = self._prepared.spool is not None or not (queue.plan_complete and queue.finished)
-        if not left or None in [dataset.origin for dataset in self._prepared.datasets]:
+        """How to go on, if that can help."""
+        queue, prepared = self._queue, self._prepared
+        done = queue.plan_complete and queue.finished
+        if (done and self._fruitless) or None in [dataset.origin for dataset in prepared.datasets]:
             return ""
         planned = queue.planned if queue.plan_complete else None
-        higher = " and a higher threshold" if exceeded(totals, self._prepared.config, planned) else ""
-        return f"resume with: batch-score resume {shlex.quote(str(self._prepared.run_dir))}{higher}"
-
-    def _output_form(self) -> str:
-        """Rows, form, separator and header of the output: what a reader of the file must know."""
-        encoder = self._prepared.encoder
-        if encoder is None:
-            return ""
-        parts = [f"{self._ledger.totals.returned:,} rows", encoder.suffix.removeprefix(".")]
-        if encoder.separator is not None:
-            parts += [f"separator {encoder.separator!r}", "header" if self._ledger.has_header else "no header"]
-        return ", ".join(parts)
+        return command(prepared.run_dir, threshold=bool(exceeded(self._ledger.totals, prepared.config, planned)))
 
 
 def _engine(name: str) -> Engine:
-    """The engine of that name; only it is imported, so that a coordinator does not load what workers need."""
+    """The engine of that name; only it is imported, for inline loads what a coordinator of processes does without."""
     if name == "inline":
         from batch_score.engine.inline import InlineEngine  # noqa: PLC0415 - see above
 
@@ -355,8 +331,6 @@ def _columns(session: Session) -> Columns:
     spool, begun = session.prepared.spool, session.writer.end_offset > 0
     united = None
     if spool is not None:
-        from batch_score.output.parquet import UnitedSchema, spool_schema  # noqa: PLC0415 - only this form needs it
-
         united = spool_schema(spool, _ends(session.prepared.run_dir)) if begun else UnitedSchema()
     return Columns(session.record.known_columns if begun else (), united, session.record.columns)
 
@@ -364,9 +338,3 @@ def _columns(session: Session) -> Columns:
 def _ends(run_dir: Path) -> list[int]:
     """Where the segments of the spool end, ascending."""
     return sorted({record.end for record in _native.read_journal(run_dir / JOURNAL).records})
-
-
-def _make_parquet(run_dir: Path, spool: Path, output: Path) -> None:
-    from batch_score.output.parquet import finish_parquet  # noqa: PLC0415 - only this form needs it
-
-    finish_parquet(spool, _ends(run_dir), output)

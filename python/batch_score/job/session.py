@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from batch_score import _native
 from batch_score.errors import OutputError, UsageError
 from batch_score.job.fingerprint import enumerated
+from batch_score.job.layout import FAILED_ITEMS, JOURNAL
 from batch_score.job.prepare import Prepared, make_folder, prepare
 from batch_score.job.record import RunRecord
 from batch_score.job.recorded import Recorded
@@ -20,12 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import ExitStack
 
+    from batch_score.job.interrupt import Interruption
     from batch_score.job.request import JobRequest
 
 # Group commit: what an outage of the whole machine may cost. A killed process costs nothing that was appended.
 SYNC_BYTES = 64 << 20
 SYNC_SECONDS = 5.0
-JOURNAL = "journal"
 WORKER_FILE = re.compile(r"process(\d+)\.")
 
 
@@ -44,22 +46,37 @@ class Session:
     writer: _native.AppendWriter
 
 
-def begin(request: JobRequest, stack: ExitStack) -> Session:
+def begin(request: JobRequest, stack: ExitStack, interruption: Interruption) -> Session:
     """Prepares a job and takes its run directory, which no other job can then have.
 
     Args:
         request: What is asked; a new run, or one to go on with.
-        stack: Closes the append writer.
+        stack: Closes the append writer, and lets signals have their usual effect again.
+        interruption: Entered when nothing has been written yet.
 
     Raises:
         UsageError: The job cannot be carried out as asked, or not now.
     """
     if request.resumes is not None:
-        return _resumed(request, request.resumes, stack)
+        return _resumed(request, request.resumes, stack, interruption)
+    prepared, record = _claimed(request, stack, interruption)
+    make_folder(Path(prepared.spec.output_dir))
+    return Session(prepared, record, _writer(_native.AppendWriter.create, prepared, record, stack))
+
+
+def _claimed(request: JobRequest, stack: ExitStack, interruption: Interruption) -> tuple[Prepared, RunRecord]:
+    """A new run that has its run directory: of numbered ones the first that no other run has, or takes meanwhile."""
+    wanted = request.run_dir
     while True:
         if request.numbered:
-            request = replace(request, run_dir=free_folder(request.run_dir))
-        prepared = prepare(request)
+            request = replace(request, run_dir=free_folder(wanted))
+        try:
+            prepared = prepare(request)
+        except OutputError:
+            if request.numbered and request.run_dir.exists():  # it was free a moment ago
+                continue
+            raise
+        stack.enter_context(interruption)
         make_folder(prepared.run_dir)
         output = Path(prepared.spec.output_dir)
         if not output.is_relative_to(prepared.run_dir):  # else a run that is killed here would leave it in its way
@@ -71,11 +88,10 @@ def begin(request: JobRequest, stack: ExitStack) -> Session:
             if not request.numbered:
                 raise OutputError(f"run directory {prepared.run_dir} was just taken by another run") from error
             continue
-        make_folder(output)
-        return Session(prepared, record, _writer(_native.AppendWriter.create, prepared, record, stack))
+        return prepared, record
 
 
-def _resumed(request: JobRequest, resumes: Resumption, stack: ExitStack) -> Session:
+def _resumed(request: JobRequest, resumes: Resumption, stack: ExitStack, interruption: Interruption) -> Session:
     """Goes on with the run in the run directory, if what it depends on is as it was."""
     prepared = prepare(request)
     changes = resumes.record.fingerprint.changes(prepared.fingerprint)
@@ -84,6 +100,7 @@ def _resumed(request: JobRequest, resumes: Resumption, stack: ExitStack) -> Sess
             f"the run in {prepared.run_dir} cannot go on: {enumerated(changes)}; "
             "start a new run, or give --force to go on all the same"
         )
+    stack.enter_context(interruption)
     make_folder(Path(prepared.spec.output_dir))
     record = RunRecord(prepared, request)
     writer = _writer(_native.AppendWriter.resume, prepared, record, stack)
@@ -103,23 +120,40 @@ def _writer(
     try:
         writer = create(
             prepared.spool or prepared.output,
-            prepared.run_dir / "failed_items.jsonl",
+            prepared.run_dir / FAILED_ITEMS,
             prepared.run_dir / JOURNAL,
             run_id=record.run_id,
             sync_bytes=SYNC_BYTES,
             sync_seconds=SYNC_SECONDS,
             now=time.monotonic(),
         )
-    except BlockingIOError as error:
-        raise OutputError(
-            f"run directory {prepared.run_dir} is being written by another process; wait until that has ended"
-        ) from error
-    except FileNotFoundError as error:
-        raise OutputError(f"{error}; without this file the run cannot go on, start a new run") from error
-    except FileExistsError as error:
-        raise OutputError(f"{error}; another process was quicker, give another --run-dir") from error
-    stack.callback(writer.close)
+    except OSError as error:
+        raise OutputError(_refused(prepared.run_dir, error)) from error
+    stack.callback(_close, writer)
     return writer
+
+
+def _refused(run_dir: Path, error: OSError) -> str:
+    """Why the append writer cannot have the files of a run."""
+    if isinstance(error, BlockingIOError):
+        return f"run directory {run_dir} is being written by another process; wait until that has ended"
+    if isinstance(error, FileExistsError):
+        return f"{error}; another process was quicker, give another --run-dir"
+    if isinstance(error, IsADirectoryError):
+        return f"{error.filename} is a folder, where the run has a file; put the file back, or start a new run"
+    if error.filename is None:  # the writer's own words, which say what to do
+        return str(error)
+    return f"{error.filename}: {error.strerror}; see to it that the files of the run can be written"
+
+
+def _close(writer: _native.AppendWriter) -> None:
+    """Lets go of the files of a run whose end has been told.
+
+    What a completed run has appended is on the disk by then. Of another one as much as the disk took is good, which
+    the session that goes on finds out.
+    """
+    with suppress(OSError):
+        writer.close()
 
 
 def first_worker(logs: Path) -> int:

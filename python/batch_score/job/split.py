@@ -1,4 +1,4 @@
-"""A mini-batch in pieces: what was scored, what is bad, what is still to be tried. Pure."""
+"""A mini-batch in parts: what was scored, what is bad, what is still to be tried. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from batch_score.minibatch import Fault
 
-# Pieces of one mini-batch may kill or hang so many workers. One such item among n costs about log2(n) of them.
+# Parts of one mini-batch may kill or hang so many workers. One such item among n costs about log2(n) of them.
 MOST_WORKERS_LOST = 64
 
 
@@ -35,14 +35,14 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Items of a mini-batch that are given to `run()` together.
+class Part:
+    """Items of a mini-batch that are given to `run()` together; all of them at first.
 
     Attributes:
         start: Position of the first one in the mini-batch.
         stop: Position behind the last one.
         tries: Failed tries that they were in.
-        left: Tries that are left before the piece is taken apart.
+        left: Tries that are left before the part is taken apart.
     """
 
     start: int
@@ -55,6 +55,11 @@ class Piece:
         """Number of items."""
         return self.stop - self.start
 
+    @property
+    def positions(self) -> range:
+        """Where its items are in the mini-batch."""
+        return range(self.start, self.stop)
+
     def halves(self) -> tuple[Self, Self]:
         """The first and the second half."""
         middle = (self.start + self.stop) // 2
@@ -63,66 +68,68 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A piece that was scored, with what came of it."""
+    """A part that was scored, with what came of it."""
 
-    piece: Piece
+    part: Part
     result: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """A piece that failed for good; `piece.tries` counts the last try too."""
+    """A part that failed for good; `part.tries` counts the last try too."""
 
-    piece: Piece
+    part: Part
     failure: Failure
 
 
 class Split:
-    """The pieces of one mini-batch.
+    """The parts of one mini-batch.
 
-    A piece is retried while it has tries left. Then it is halved, and its halves have one try each. If the first
-    half is good, the second one must hold the bad item, so it is halved without being tried as a whole: one bad item
-    among n costs at most 2·log2(n) calls. A piece that ran out of memory is halved at once, without that conclusion.
+    A part is retried while it has tries left. Then it is halved, and its halves have one try each. If the first half
+    is good, the second one must hold the bad item, so it is halved without being tried as a whole: one bad item among
+    n costs at most 2·log2(n) calls. A part that ran out of memory is halved at once, without that conclusion.
 
     Args:
-        piece: The whole mini-batch.
+        whole: The whole mini-batch.
         divisible: Whether it may be taken apart.
+        most_workers_lost: After so many the rest is given up.
 
     Attributes:
         scored: What was scored.
         bad: What failed for good.
-        failed: A piece had no tries left.
-        largest_scored: Size of the largest piece that was scored, 0 for none.
-        smallest_out_of_memory: Size of the smallest piece that ran out of memory, None when none did.
+        failed: A part had no tries left.
+        given_up: What was not tried yet is bad too, and nothing is split any more.
+        largest_scored: Size of the largest part that was scored, 0 for none.
+        smallest_out_of_memory: Size of the smallest part that ran out of memory, None when none did.
     """
 
-    def __init__(self, piece: Piece, *, divisible: bool) -> None:
+    def __init__(self, whole: Part, *, divisible: bool, most_workers_lost: int = MOST_WORKERS_LOST) -> None:
         self._divisible = divisible
-        self._waiting = [piece]
-        self._seconds: dict[Piece, Piece] = {}
+        self._most_workers_lost = most_workers_lost
+        self._waiting = [whole]
+        self._seconds: dict[Part, Part] = {}
         self._out = 0
         self._workers_lost = 0
-        self._given_up = False
         self._pardoned: set[int] = set()
+        self._last_failure: Failure | None = None
         self.scored: list[Scored] = []
         self.bad: list[Bad] = []
-        self.failed = False
+        self.failed = self.given_up = False
         self.largest_scored = 0
         self.smallest_out_of_memory: int | None = None
-        self._last_failure: Failure | None = None
 
     def cut(self, size: int) -> None:
-        """Cuts what waits into pieces of at most `size` items."""
+        """Cuts what waits into parts of at most `size` items."""
         if self._divisible:
             self._waiting = [
-                replace(piece, start=start, stop=min(start + size, piece.stop))
-                for piece in self._waiting
-                for start in range(piece.start, piece.stop, size)
+                replace(part, start=start, stop=min(start + size, part.stop))
+                for part in self._waiting
+                for start in range(part.start, part.stop, size)
             ][::-1]
 
     @property
     def waiting(self) -> int:
-        """Pieces that can be taken."""
+        """Parts that can be taken."""
         return len(self._waiting)
 
     @property
@@ -130,17 +137,17 @@ class Split:
         """Every item was scored or is bad."""
         return not self._waiting and not self._seconds and not self._out
 
-    def take(self) -> Piece:
-        """A piece to try; depth first, so that few pieces are open. One that would not fit into memory is cut."""
-        piece = self._waiting.pop()
+    def take(self) -> Part:
+        """A part to try; depth first, so that few parts are open. One that would not fit into memory is cut."""
+        part = self._waiting.pop()
         limit = self._fitting()
-        if limit is not None and piece.size > limit:
-            if piece in self._seconds:
-                self._waiting.append(self._seconds.pop(piece))
-            self._waiting.append(replace(piece, start=piece.start + limit))
-            piece = replace(piece, stop=piece.start + limit)
+        if limit is not None and part.size > limit:
+            if part in self._seconds:
+                self._waiting.append(self._seconds.pop(part))
+            self._waiting.append(replace(part, start=part.start + limit))
+            part = replace(part, stop=part.start + limit)
         self._out += 1
-        return piece
+        return part
 
     def _fitting(self) -> int | None:
         """How many items fit into memory by what is known; None while nothing tells that some do not."""
@@ -152,67 +159,68 @@ class Split:
             return self.largest_scored
         return 2 * self.largest_scored  # more items went well than fewer: it was the items, not their number
 
-    def give_back(self, piece: Piece) -> None:
-        """The piece was not tried."""
+    def give_back(self, part: Part) -> None:
+        """The part was not tried."""
         self._out -= 1
-        self._waiting.append(piece)
+        self._waiting.append(part)
 
-    def succeed(self, piece: Piece, result: Any) -> None:
-        """The piece was scored."""
+    def succeed(self, part: Part, result: Any) -> None:
+        """The part was scored."""
         self._out -= 1
-        self.scored.append(Scored(piece, result))
-        self.largest_scored = max(self.largest_scored, piece.size)
-        second = self._seconds.pop(piece, None)
+        self.scored.append(Scored(part, result))
+        self.largest_scored = max(self.largest_scored, part.size)
+        second = self._seconds.pop(part, None)
         if second is not None and second.size > 1:
             self._halve(second)
         elif second is not None:
             self._waiting.append(second)
 
-    def fail(self, piece: Piece, failure: Failure) -> None:
-        """A try of the piece failed."""
+    def fail(self, part: Part, failure: Failure) -> None:
+        """A try of the part failed."""
         self._out -= 1
         self._last_failure = failure
         self._workers_lost += failure.worker_lost
-        if piece in self._seconds:  # the first half is bad, and nothing is known of the second
-            self._waiting.append(self._seconds.pop(piece))
-        tried = replace(piece, tries=piece.tries + 1, left=piece.left - 1)
-        divisible = self._divisible and piece.size > 1 and not failure.reading
+        if part in self._seconds:  # the first half is bad, and nothing is known of the second
+            self._waiting.append(self._seconds.pop(part))
+        tried = replace(part, tries=part.tries + 1, left=part.left - 1)
         if failure.memory and self._divisible:
-            self.smallest_out_of_memory = min(self.smallest_out_of_memory or piece.size, piece.size)
-        if failure.memory and divisible:
-            self._waiting += reversed(replace(tried, left=max(1, tried.left)).halves())
-        elif tried.left > 0:
-            self._waiting.append(tried)
-        elif self._pardon(tried, failure):
-            self._waiting.append(replace(tried, left=1))
-        else:
-            self._fail_for_good(tried, failure, divisible=divisible)
+            self.smallest_out_of_memory = min(self.smallest_out_of_memory or part.size, part.size)
+        self._go_on(tried, failure)
+        if self.given_up or self._workers_lost >= self._most_workers_lost:
+            self.give_up()
 
-    def _pardon(self, piece: Piece, failure: Failure) -> bool:
+    def _go_on(self, part: Part, failure: Failure) -> None:
+        """Another try, smaller parts, or the end of it."""
+        divisible = self._divisible and part.size > 1 and not failure.reading and not self.given_up
+        if failure.memory and divisible:
+            self._waiting += reversed(replace(part, left=max(1, part.left)).halves())
+        elif part.left > 0:
+            self._waiting.append(part)
+        elif self._pardon(part, failure):
+            self._waiting.append(replace(part, left=1))
+        else:
+            self.failed = True
+            if divisible:
+                self._halve(replace(part, left=1))
+            else:
+                self.bad.append(Bad(part, failure))
+
+    def _pardon(self, part: Part, failure: Failure) -> bool:
         """Whether an item that stands alone is tried once more: only for an unexplained kill, and only once."""
-        if not (failure.unexplained and self.failed and piece.size == 1) or piece.start in self._pardoned:
+        if not (failure.unexplained and self.failed and part.size == 1) or part.start in self._pardoned:
             return False
-        self._pardoned.add(piece.start)
+        self._pardoned.add(part.start)
         return True
 
-    def _fail_for_good(self, piece: Piece, failure: Failure, *, divisible: bool) -> None:
-        self.failed = True
-        if self._workers_lost >= MOST_WORKERS_LOST:
-            self.give_up()
-        if divisible and not self._given_up:
-            self._halve(replace(piece, left=1))
-        else:
-            self.bad.append(Bad(piece, failure))
-
-    def _halve(self, piece: Piece) -> None:
-        first, second = piece.halves()
+    def _halve(self, part: Part) -> None:
+        first, second = part.halves()
         self._waiting.append(first)
         self._seconds[first] = second
 
     def give_up(self) -> None:
-        """What waits is bad, for the reason of the last piece that failed; what is being tried is not split again."""
-        self._given_up = True
+        """What waits is bad, for the reason of the last part that failed; what is being tried is not split again."""
         if self._last_failure is not None:
+            self.failed = self.given_up = True
             rest = (*self._waiting, *self._seconds.values())
-            self.bad += [Bad(piece, self._last_failure) for piece in rest]
+            self.bad += [Bad(part, self._last_failure) for part in rest]
             self._waiting, self._seconds = [], {}

@@ -57,13 +57,23 @@ class WaitingTasks:
             self._unowned.append(stream)
         return self._streams[stream]
 
-    def take(self, worker: int, *, plan_complete: bool) -> Task | None:
+    @property
+    def for_anyone(self) -> int:
+        """Tasks that any worker could take: all but those of streams that have a reader."""
+        return self._length - sum(len(self._streams[stream]) for stream in self._owned.values())
+
+    def take(self, worker: int, *, plan_complete: bool, accompanied: bool = False) -> Task | None:
         """The next task for `worker`, None when there is none for it.
 
         A worker takes up a stream before single mini-batches, because a stream cannot be shared out at the end.
+
+        Args:
+            worker: Who asks.
+            plan_complete: No more will be added.
+            accompanied: It holds other tasks, so it cannot have one that must be alone.
         """
         place = self._stream_of(worker, plan_complete=plan_complete) or self._single
-        if not place:
+        if not place or (accompanied and place[0].alone):
             return None
         self._length -= 1
         return place.popleft()
@@ -77,6 +87,9 @@ class WaitingTasks:
         owned = self._owned.get(worker)
         if owned is not None and exhausted(owned):
             del self._owned[worker], self._streams[owned]
+            owned = None
+        elif owned is not None and not self._streams[owned] and self._unowned and not self._single:
+            self._unowned.append(self._owned.pop(worker))  # better another stream now than this one later
             owned = None
         while owned is None and self._unowned:
             stream = self._unowned.popleft()

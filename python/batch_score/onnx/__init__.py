@@ -2,6 +2,7 @@
 
     signature   what the model says of its inputs and outputs (pure records)
     binding     which columns feed which input (pure)
+    external    files that a model keeps weights in
     tensors     Arrow columns to arrays and back (no ONNX Runtime)
     runtime     sessions, execution providers, a model's signature
     scorer      OnnxScorer, which a worker calls

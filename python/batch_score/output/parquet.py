@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from batch_score.errors import OutputError
+from batch_score.errors import OutputError, ReturnTypeError
 from batch_score.output.encoder import Encoded
 from batch_score.output.keys import attach
+from batch_score.output.nested import recast
+from batch_score.output.storable import filled, storable, stored
 from batch_score.output.tabulate import tabulate
+from batch_score.output.widening import NoTypeError, marked, wider
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 # A row group is written when it has one of these; larger ones cost memory, smaller ones cost readers time.
 ROW_GROUP_ROWS = 131_072
 ROW_GROUP_BYTES = 64 << 20
+# Bounds the text of a dictionary that is decoded at a time, which Arrow holds in pieces of at most 2 GiB.
+ROWS_DECODED = 16_384
 
 
 class ParquetEncoder:
@@ -39,11 +44,15 @@ class ParquetEncoder:
     spooled = True
 
     def encode(self, returned: Returned, keys: pa.Table | None, positions: Positions | None) -> Encoded:
-        """Encodes the elements as one Arrow IPC stream; see `Encoder.encode`."""
+        """Encodes the elements as one Arrow IPC stream; see `Encoder.encode`.
+
+        Its columns have types that Parquet has, and are marked with what their values do not fit.
+        """
         if returned.length == 0:
             return Encoded(b"", ())
         table = attach(tabulate(returned), keys, positions, returned.length)
-        return Encoded(_segment(table), ())
+        columns = [_stored(name, column) for name, column in zip(table.column_names, table.columns, strict=True)]
+        return Encoded(_segment(pa.table(columns, names=table.column_names)), ())
 
     def preamble(self, columns: tuple[str, ...]) -> bytes:  # noqa: ARG002 - this form has no header
         """Writes nothing; see `Encoder.preamble`."""
@@ -55,7 +64,8 @@ def finish_parquet(spool: Path, ends: Iterable[int], target: Path) -> int:
 
     Reads the spool twice, first the schemas, then the rows; memory is bounded by a row group and the largest
     segment. The columns are those of all segments: one that a segment lacks is null there, and of two types the
-    one that holds both is taken (integer and float make float, null and anything make that). The spool stays.
+    one that holds both is taken (see `wider`). Segments that one `UnitedSchema` admitted, all of them, fit. The
+    spool stays.
 
     Args:
         spool: File of segments, one after the other, each one Arrow IPC stream.
@@ -66,14 +76,15 @@ def finish_parquet(spool: Path, ends: Iterable[int], target: Path) -> int:
         Number of rows.
 
     Raises:
-        OutputError: If the spool is shorter than `ends` say or damaged, if no type holds all values of a column,
-            or if the file cannot be written.
+        OutputError: If the spool is shorter than `ends` say or damaged, if it has segments that would not have been
+            admitted, or if the file cannot be written.
     """
     bounds = _bounds(ends)
     partial = target.with_name(f".{target.name}.partial")
     try:
         with pa.OSFile(str(spool), "rb") as file:
-            schema = _united(spool, file, bounds).schema
+            united = _united(spool, file, bounds).schema
+            schema = pa.schema([column.with_type(filled(column.type)) for column in united])
             rows = _write(_segments(spool, file, bounds), schema, partial)
         partial.replace(target)
         _sync_folder(target.parent)
@@ -87,10 +98,10 @@ def finish_parquet(spool: Path, ends: Iterable[int], target: Path) -> int:
 
 
 def join_segments(segments: Sequence[bytes]) -> bytes:
-    """Several segments as one, with the columns of all of them.
+    """Several segments as one, with the columns of all of them; they fit if one `UnitedSchema` admitted them all.
 
     Raises:
-        OutputError: No type holds all values of a column.
+        OutputError: They would not have been admitted.
     """
     united = UnitedSchema()
     for segment in segments:
@@ -109,11 +120,31 @@ def _bounds(ends: Iterable[int]) -> list[tuple[int, int]]:
     return [(start, end) for start, end in pairwise((0, *ends)) if end > start]
 
 
+def _stored(name: str, column: Any) -> Any:
+    try:
+        return stored(column)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise ReturnTypeError(
+            f"column {name!r} that run() returned is {column.type}, which cannot be written as Parquet ({error}): "
+            "return another type for it, or write .jsonl"
+        ) from error
+
+
 def _segment(table: pa.Table) -> bytes:
+    """A table with the types that `stored` gives as one stream; the schema has the marks of its columns."""
+    table = table.combine_chunks()
+    pairs = zip(table.column_names, table.columns, strict=True)
+    schema = pa.schema([_marked(name, column) for name, column in pairs])
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table.unify_dictionaries().combine_chunks())
+    with pa.ipc.new_stream(sink, schema) as stream:
+        stream.write_table(pa.Table.from_arrays(table.columns, schema=schema))
     return sink.getvalue().to_pybytes()
+
+
+def _marked(name: str, column: Any) -> pa.Field[Any]:
+    if pa.types.is_dictionary(column.type):
+        return pa.field(name, column.type)
+    return marked(pa.field(name, storable(column.type)), column.chunks)
 
 
 def _damaged(spool: Path, start: int, end: int, cause: object) -> OutputError:
@@ -124,7 +155,7 @@ class UnitedSchema:
     """The columns of all segments so far, each with a type that holds what the segments have in it."""
 
     def __init__(self) -> None:
-        self._fields: dict[str, pa.DataType] = {}
+        self._fields: dict[str, pa.Field[Any]] = {}
         self._last: pa.Schema | None = None
 
     def admit(self, segment: Any) -> None:
@@ -135,21 +166,30 @@ class UnitedSchema:
 
         Raises:
             pa.ArrowInvalid: The segment has no schema.
-            OutputError: No type holds the values of one of its columns and those of earlier segments; nothing is
-                taken in.
+            OutputError: No type holds the values of one of its columns and those of earlier segments, each of them
+                exactly; nothing is taken in.
         """
         schema = pa.ipc.open_stream(segment).schema
-        if schema == self._last:
+        if self._last is not None and schema.equals(self._last, check_metadata=True):
             return
-        kinds = {field.name: _decoded(field.type) for field in schema}
-        wider = {name: _wider(name, self._fields.get(name, kind), kind) for name, kind in kinds.items()}
-        self._fields |= wider
+        self._fields |= {column.name: self._wider(_decoded(column)) for column in schema}
         self._last = schema
+
+    def _wider(self, column: pa.Field[Any]) -> pa.Field[Any]:
+        known = self._fields.get(column.name, column)
+        try:
+            return wider(known, column)
+        except NoTypeError as error:
+            reason = f" ({error})" if str(error) else ""
+            raise OutputError(
+                f"column {column.name!r} is {known.type} in some mini-batches and {column.type} in others, which one "
+                f"Parquet column cannot hold{reason}: return one type for it, or write .jsonl"
+            ) from error
 
     @property
     def schema(self) -> pa.Schema:
-        """All columns, in the order in which they first came."""
-        return pa.schema(list(self._fields.items()))
+        """All columns, in the order in which they first came, without marks."""
+        return pa.schema([(name, storable(column.type)) for name, column in self._fields.items()])
 
 
 def _united(spool: Path, file: pa.NativeFile, bounds: list[tuple[int, int]]) -> UnitedSchema:
@@ -163,22 +203,8 @@ def _united(spool: Path, file: pa.NativeFile, bounds: list[tuple[int, int]]) -> 
     return united
 
 
-def _decoded(kind: pa.DataType) -> pa.DataType:
-    return _decoded(kind.value_type) if pa.types.is_dictionary(kind) else kind
-
-
-def _wider(name: str, left: pa.DataType, right: pa.DataType) -> pa.DataType:
-    if left == right:
-        return left
-    pair = [pa.schema([(name, left)]), pa.schema([(name, right)])]
-    try:
-        united: pa.DataType = pa.unify_schemas(pair, promote_options="permissive").field(0).type
-    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
-        raise OutputError(
-            f"column {name!r} is {left} in some mini-batches and {right} in others, which one Parquet column cannot "
-            "hold: return one type for it, or write .jsonl"
-        ) from error
-    return united
+def _decoded(column: pa.Field[Any]) -> pa.Field[Any]:
+    return pa.field(column.name, storable(column.type)) if pa.types.is_dictionary(column.type) else column
 
 
 def _segments(spool: Path, file: pa.NativeFile, bounds: list[tuple[int, int]]) -> Iterator[pa.Table]:
@@ -202,8 +228,8 @@ def _write(segments: Iterable[pa.Table], schema: pa.Schema, path: Path) -> int:
                 for group in _row_groups(_conformed(segment, schema) for segment in segments):
                     writer.write_table(group, row_group_size=group.num_rows)
                     rows += group.num_rows
-        except pa.ArrowNotImplementedError as error:
-            raise OutputError(f"Parquet has no type for a column of the results ({error}): write .jsonl") from error
+        except pa.ArrowException as error:
+            raise OutputError(f"the results cannot be written as Parquet ({error}): write .jsonl") from error
         sink.flush()
         os.fsync(sink.fileno())
     return rows
@@ -236,15 +262,22 @@ def _conformed(segment: pa.Table, schema: pa.Schema) -> pa.Table:
         if at < 0:
             columns.append(pa.nulls(segment.num_rows, field.type))
             continue
-        column = segment.column(at)
         try:
-            columns.append(column.cast(_decoded(column.type)).cast(field.type))
-        except pa.ArrowInvalid as error:
+            chunks = [recast(piece, field.type) for chunk in segment.column(at).chunks for piece in _pieces(chunk)]
+            columns.append(pa.chunked_array(chunks, field.type))
+        except pa.ArrowException as error:
             raise OutputError(
                 f"column {field.name!r} has values that become {field.type} in other mini-batches and do not fit "
                 f"there ({error}): return one type for it, or write .jsonl"
             ) from error
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _pieces(chunk: Any) -> list[Any]:
+    """A dictionary in pieces, anything else as it is."""
+    if not pa.types.is_dictionary(chunk.type):
+        return [chunk]
+    return [chunk.slice(start, ROWS_DECODED) for start in range(0, len(chunk), ROWS_DECODED)]
 
 
 def _sync_folder(folder: Path) -> None:

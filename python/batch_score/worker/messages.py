@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from batch_score.output.encoder import OutputOptions
     from batch_score.output.keys import Key
 
+# Exit codes of a worker, of numbers that neither sysexits.h nor shells use: its connection to the coordinator broke;
+# one of its own threads failed.
+ORPHANED = 97
+BROKEN = 98
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
@@ -102,6 +107,7 @@ class Task:
         first_item: How many items of the whole input come before the mini-batch.
         part: Positions in the mini-batch of the first item to score and of the one behind the last, None for all.
         describe: Positions of items that failed for good: their keys and records are wanted, `run()` is not called.
+        alone: The worker gets nothing else meanwhile, so that it is known what killed it.
         ticket: Number of the lease, never used twice in a job: the worker's pulse and its outcome name it.
     """
 
@@ -110,6 +116,7 @@ class Task:
     first_item: int = 0
     part: tuple[int, int] | None = None
     describe: tuple[int, ...] = ()
+    alone: bool = False
     ticket: int = 0
 
     @property

@@ -7,28 +7,28 @@ dies, the guard (`worker/start.py`) ends the process, whatever these threads are
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import logging
 import os
-import pickle
 import queue
 import signal
 import threading
 import time
 from functools import partial
-from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from batch_score.errors import ScorerError
 from batch_score.minibatch import Status, tried
-from batch_score.worker.messages import Done, InitFailed, Ready, Stop
-from batch_score.worker.pulse import INIT, LOAD, RUN, Pulse
+from batch_score.worker.link import Inbox, Outbox
+from batch_score.worker.messages import BROKEN, ORPHANED, Done, InitFailed, Ready, Stop
+from batch_score.worker.pulse import ENCODE, INIT, LOAD, RUN, Pulse
 from batch_score.worker.scorer import load_scorer
 from batch_score.worker.stages import Loaded, Ran, Stages, fault_of
 from batch_score.worker.workplace import workplace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import NoReturn
 
     from batch_score.logs.worker import WorkerLogs
@@ -37,10 +37,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Exit codes, of numbers that neither sysexits.h nor shells use: the connection to the coordinator broke; one of the
-# worker's own threads failed.
-ORPHANED = 97
-BROKEN = 98
 # A dying coordinator's connections close before its process has ended; the guard needs a fraction of a second.
 GUARD_S = 5.0
 STDERR = 2
@@ -50,13 +46,15 @@ class Worker:
     """The process's three threads beside the main one, and the queues between them.
 
     Args:
-        connection: To the coordinator.
+        incoming: What the coordinator says after the launch.
+        outbox: To the coordinator; written to by one thread at a time.
         pulse: The page the coordinator watches.
         logs: This worker's log files.
     """
 
-    def __init__(self, connection: Connection, pulse: Pulse, logs: WorkerLogs) -> None:
-        self._connection = connection
+    def __init__(self, incoming: Iterator[Task | Stop], outbox: Outbox, pulse: Pulse, logs: WorkerLogs) -> None:
+        self._incoming = incoming
+        self._outbox = outbox
         self._pulse = pulse
         self._logs = logs
         self._to_read: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
@@ -119,17 +117,15 @@ class Worker:
 
     def _receive(self) -> None:
         """Takes messages as they come, to the end of the process."""
-        while True:
-            try:
-                message: Task | Stop = pickle.loads(self._connection.recv_bytes())
-            except (EOFError, OSError):
-                self._cut_off()
-            if isinstance(message, Stop):
-                if message.abandon:
-                    self._abandoned.set()
-                self._to_read.put(None)
-            else:
-                self._to_read.put(message)
+        with contextlib.suppress(EOFError, OSError):
+            for message in self._incoming:
+                if isinstance(message, Stop):
+                    if message.abandon:
+                        self._abandoned.set()
+                    self._to_read.put(None)
+                else:
+                    self._to_read.put(message)
+        self._cut_off()
 
     def _read(self, stages: Stages) -> None:
         """Reads mini-batches ahead; how far is the coordinator's choice, which sends only so many tasks."""
@@ -162,6 +158,7 @@ class Worker:
 
     def _encode(self, stages: Stages) -> None:
         while (ran := self._to_encode.get()) is not None:
+            self._pulse.busy(ENCODE, ran.loaded.task.ticket, time.monotonic())
             outcome, payload = stages.encode(ran)
             if outcome.fault is not None:
                 step = "reading" if outcome.status == Status.LOAD_EXCEPTION else "run()"
@@ -169,12 +166,12 @@ class Worker:
             self._logs.mini_batch(outcome)
             self._logs.flush()
             self._send(Done(outcome, len(payload)), payload)
+            self._pulse.idle(ENCODE)
 
     def _send(self, message: object, payload: bytes = b"") -> None:
         try:
-            self._connection.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
-            if payload:
-                self._connection.send_bytes(payload)
+            self._outbox.put(message, payload)
+            self._outbox.flush()
         except OSError:
             self._cut_off()
 
@@ -208,9 +205,9 @@ def main(connection: int, page: int) -> None:
     os.set_inheritable(connection, False)
     os.set_inheritable(page, False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    link = Connection(connection)
+    incoming = Inbox(connection).messages()
     with os.fdopen(page, "r+b") as file:
         pulse = Pulse(file)
-    launch: Launch = pickle.loads(link.recv_bytes())
+    launch: Launch = next(incoming)
     with workplace(launch, {}) as logs:
-        Worker(link, pulse, logs).work(launch)
+        Worker(incoming, Outbox(connection), pulse, logs).work(launch)

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 PAGE = 4096
 SLOT = struct.Struct("<qd")
-LOAD, RUN = 0, SLOT.size
+LOAD, RUN, ENCODE = (stage * SLOT.size for stage in range(3))
 # In the place of a ticket, which is never negative.
 IDLE = -1
 INIT = -2
@@ -32,18 +32,23 @@ class Beat:
 
 
 class Pulse:
-    """The page, seen from either side. `slot` is LOAD or RUN."""
+    """The page, seen from either side. `slot` is LOAD, RUN or ENCODE."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._page = mmap.mmap(file.fileno(), PAGE)
 
     @classmethod
     def create(cls, file: BinaryIO) -> Pulse:
-        """A page in a new, empty file, both stages idle."""
-        file.truncate(PAGE)
+        """A page in a new, empty file, all stages idle.
+
+        Raises:
+            OSError: There is no room. That is why the page is written: where a file is only made longer, the first
+                touch of the page kills the process instead (SIGBUS).
+        """
+        file.write(bytes(PAGE))
         pulse = cls(file)
-        pulse.idle(LOAD)
-        pulse.idle(RUN)
+        for slot in (LOAD, RUN, ENCODE):
+            pulse.idle(slot)
         return pulse
 
     def busy(self, slot: int, ticket: int, now: float) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from batch_score.dataset.base import FileBatch, TableBatch
 from batch_score.entry_script import online_hint
 from batch_score.minibatch import FailedItem, Fault, MiniBatch, Outcome, Status, Timings
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PACKAGE = str(Path(__file__).parents[1])
+NOTHING = Encoded(b"", ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Stages:
         self._encoder = encoder_for(spec.output) if spec.output else None
         self._key_columns = () if isinstance(spec.key, str) else spec.key
         self._kept: tuple[int, Batch] | None = None
+        self._warned = False
 
     def load(self, task: Task) -> Loaded:
         """Reads the mini-batch, or takes a part of it."""
@@ -79,17 +83,21 @@ class Stages:
         return Loaded(task, Timings(started=started, load=time.perf_counter() - begin), batch, items)
 
     def _read(self, task: Task) -> Batch:
-        """The items of a task. A mini-batch in parts stays in memory, because the next task wants another part."""
-        minibatch = task.minibatch
-        if self._kept is None or self._kept[0] != minibatch.index:
-            self._kept = None
-            batch: Batch = self._spec.readers[minibatch.dataset].read(minibatch)
+        """The items of a task. A mini-batch in parts stays in memory, also while others are read between its parts."""
+        minibatch, kept = task.minibatch, self._kept
+        if kept is not None and kept[0] == minibatch.index:
+            batch = kept[1]
         else:
-            batch = self._kept[1]
-        if task.part is None:
-            return batch
-        self._kept = minibatch.index, batch
-        return batch.part(minibatch, *task.part)
+            if task.part is not None:
+                self._kept = None  # before the reading: one is enough in memory
+            batch = self._spec.readers[minibatch.dataset].read(minibatch)
+            kept = None
+        if task.part is not None:
+            self._kept = minibatch.index, batch
+            return batch.part(minibatch, *task.part)
+        if kept is not None and task.describe:  # that is the last that is asked of it
+            self._kept = None
+        return batch
 
     def run(self, loaded: Loaded, waiting: float) -> Ran:
         """Calls the scorer; a generator is consumed here, inside the time limit of `run()`."""
@@ -111,20 +119,21 @@ class Stages:
     def encode(self, ran: Ran) -> tuple[Outcome, bytes]:
         """The outcome and the encoded rows; rows that cannot be encoded make the try a failed one."""
         begin = time.perf_counter()
-        encoded, fault = Encoded(b"", ()), ran.fault
-        if fault is None and self._encoder is not None and not ran.loaded.task.describe:
-            try:
-                encoded = self._encoded(ran)
-            except Exception as error:  # noqa: BLE001 - a failed try: the value is the script's
-                fault = fault_of(error)
-        outcome = self._outcome(ran, fault, encoded)
+        try:
+            encoded = NOTHING if ran.fault else self._encoded(ran)
+            outcome = self._outcome(ran, ran.fault, encoded)
+        except KeyboardInterrupt:  # as in `run`
+            raise
+        except BaseException as error:  # noqa: BLE001 - a failed try: the values are the script's, and so is their str()
+            encoded = NOTHING
+            outcome = self._outcome(ran, fault_of(error), encoded)
         timings = replace(ran.timings, encode=time.perf_counter() - begin)
         return replace(outcome, timings=timings), encoded.payload
 
     def _encoded(self, ran: Ran) -> Encoded:
         batch, returned = ran.loaded.batch, ran.returned
         if batch is None or returned is None or self._encoder is None or returned.length == 0:
-            return Encoded(b"", ())
+            return NOTHING
         where = positions(returned, batch.items, batch.ordinals if isinstance(batch, TableBatch) else None)
         keys = self._keys(ran.loaded.task, batch) if self._encoder.keyed else None
         return self._encoder.encode(returned, keys, where)
@@ -162,26 +171,38 @@ class Stages:
         )
 
     def _asked_for(self, task: Task, batch: Batch) -> tuple[FailedItem, ...]:
-        """Items that failed for good; the fault of one that cannot be read is its own, that of others is empty."""
-        first = task.minibatch.first_row
-        unreadable = {item.row: item for item in batch.failed_items}
-        items = [
-            unreadable.get(first + position) or FailedItem(task.minibatch.source, first + position, Fault("", ""))
-            for position in task.describe
-        ]
-        return self._described(task.minibatch, batch, items)
+        """Items that failed for good; the fault of one that cannot be read is its own, that of others is empty.
+
+        A line that was dropped is no item, and left out.
+        """
+        rows = [task.minibatch.first_row + position for position in task.describe]
+        known = {item.row: item for item in batch.failed_items}
+        if isinstance(batch, TableBatch):
+            readable = batch.ordinals[np.isin(batch.ordinals, rows)].tolist()
+            known |= {row: FailedItem(task.minibatch.source, row, Fault("", "")) for row in readable}
+        return self._described(task.minibatch, batch, [known[row] for row in rows if row in known])
 
     def _described(self, minibatch: MiniBatch, batch: Batch, items: Sequence[FailedItem]) -> tuple[FailedItem, ...]:
-        """Failed items with their keys and records."""
+        """Failed items with their keys and records, or as they are if those cannot be had."""
         positions = [item.row - minibatch.first_row for item in items if item.row is not None]
         if len(positions) < len(items) or not items:
             return tuple(items)
-        found = batch.describe(positions, self._key_columns)
+        try:
+            found = batch.describe(positions, self._key_columns)
+        except Exception as error:  # noqa: BLE001 - a report with less in it is no reason to fail
+            if not self._warned:
+                self._warned = True
+                logger.warning(
+                    "mini-batch %d: failed items are reported without key and record, here and wherever these cannot "
+                    "be made: %s: %s",
+                    *(minibatch.index, type(error).__name__, error),
+                )
+            return tuple(items)
         return tuple(replace(item, key=one.key, record=one.record) for item, one in zip(items, found, strict=True))
 
 
 def _missing(minibatch: MiniBatch, batch: Batch, returned: Returned) -> list[FailedItem]:
-    """The items that the index of what `run()` returned shows as left out."""
+    """The items that the index of what `run()` returned shows as left out, if they are as many as count as failed."""
     if isinstance(batch, FileBatch):
         return []
     absent = missing_items(returned, batch.items, batch.ordinals)
@@ -191,6 +212,8 @@ def _missing(minibatch: MiniBatch, batch: Batch, returned: Returned) -> list[Fai
                 "mini-batch %d: run() returned %d elements for %d rows, but none for %d of them, the first is row %d",
                 *(minibatch.index, returned.length, batch.items, len(absent), batch.ordinals[absent[0]]),
             )
+        return []
+    if len(absent) != batch.items - returned.length:  # labels repeat: elements are counted, so some absent items passed
         return []
     fault = Fault("NotReturned", "run() returned no element for this item")
     return [FailedItem(minibatch.source, int(batch.ordinals[row]), fault) for row in absent]
@@ -202,5 +225,11 @@ def fault_of(error: BaseException) -> Fault:
     while begin is not None and begin.tb_frame.f_code.co_filename.startswith(PACKAGE):
         begin = begin.tb_next
     text = "".join(traceback.format_exception(type(error), error, begin or error.__traceback__))
-    message = str(error).strip().replace("\n", " ") or "(no message)"
-    return Fault(type(error).__name__, message, text)
+    return Fault(type(error).__name__, _message(error), text)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error).strip().replace("\n", " ") or "(no message)"
+    except Exception as why:  # noqa: BLE001 - the script's exceptions may have a `__str__` of its own
+        return f"(its message cannot be shown: {type(why).__name__})"

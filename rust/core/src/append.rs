@@ -6,6 +6,7 @@ mod growing;
 mod tests;
 
 use std::io::ErrorKind;
+use std::path::Path;
 
 use self::growing::GrowingFile;
 use crate::error::{Error, Result};
@@ -97,9 +98,10 @@ impl AppendWriter {
     /// are no bytes in the other files.
     ///
     /// # Errors
-    /// As [`recover`]; [`Error::Malformed`] when there is no journal or less than its header, but bytes in another
-    /// file; [`Error::Io`] of kind `WouldBlock` while another process writes the run, or of another kind when a
-    /// file cannot be opened for writing or cut; [`Error::Option`] for a negative time between syncs.
+    /// As [`recover`]; when there are bytes in another file, [`Error::Malformed`] for less of the journal than its
+    /// header and [`Error::Io`] of kind `NotFound` for none; [`Error::Io`] of kind `WouldBlock` while another process
+    /// writes the run, or of another kind when a file cannot be opened for writing or cut; [`Error::Option`] for a
+    /// negative time between syncs.
     pub fn resume(files: RunFiles<'_>, run_id: RunId, group: GroupCommit, now: f64) -> Result<Self> {
         let group = group.check()?;
         // Before anything is read, so that no other process is still adding to it.
@@ -131,7 +133,7 @@ impl AppendWriter {
         group: GroupCommit,
         now: f64,
     ) -> Result<Self> {
-        refuse_rows_without_journal(files, "damaged", journal.length()?)?;
+        refuse_rows_without_journal(files, Some(journal.length()?))?;
         let mut writer = Self::open_others(files, journal, group, now)?;
         // Longer than what is left of the journal, so it covers all of that.
         writer.begin(run_id)?;
@@ -325,7 +327,7 @@ fn lengthened(file: &str, end: u64, slices: &[&[u8]]) -> Result<(u64, u32)> {
 fn claim_journal(files: RunFiles<'_>) -> Result<GrowingFile> {
     let journal = match GrowingFile::open(files.journal) {
         Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-            refuse_rows_without_journal(files, "gone", 0)?;
+            refuse_rows_without_journal(files, None)?;
             GrowingFile::open_or_make(files.journal)?
         }
         opened => opened?,
@@ -334,21 +336,29 @@ fn claim_journal(files: RunFiles<'_>) -> Result<GrowingFile> {
     Ok(journal)
 }
 
-/// Refuses bytes that no journal speaks of; changes nothing.
-fn refuse_rows_without_journal(files: RunFiles<'_>, state: &str, length: u64) -> Result<()> {
+/// Refuses bytes that no journal speaks of; changes nothing. `length` is that of the journal, `None` without one.
+fn refuse_rows_without_journal(files: RunFiles<'_>, length: Option<u64>) -> Result<()> {
     for path in files.output.into_iter().chain([files.failed_items]) {
         let bytes = match std::fs::metadata(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => 0,
             found => found.map_err(|error| Error::io(path, error))?.len(),
         };
         if bytes > 0 {
-            let reason = format!(
-                "the journal is {state}, so which of the {bytes} bytes of {} are good is unknown and nothing was \
-                 touched; bring the journal back or start a new run; what there is of it ends",
-                path.display()
-            );
-            return Err(malformed(files.journal, length, reason));
+            return Err(rows_without_journal(files.journal, length, path, bytes));
         }
     }
     Ok(())
+}
+
+fn rows_without_journal(journal: &Path, length: Option<u64>, grown: &Path, bytes: u64) -> Error {
+    let state = if length.is_some() { "damaged" } else { "missing" };
+    let reason = format!(
+        "the journal is {state}, so nobody knows which of the {bytes} bytes of {} are good and nothing was touched; \
+         put a copy of it back, or start a new run",
+        grown.display()
+    );
+    match length {
+        Some(length) => malformed(journal, length, format!("{reason}; its header breaks off")),
+        None => Error::io(journal, std::io::Error::new(ErrorKind::NotFound, reason)),
+    }
 }

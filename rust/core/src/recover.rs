@@ -48,7 +48,7 @@ pub struct Recovered {
 pub fn recover(files: RunFiles<'_>, run_id: RunId) -> Result<Recovered> {
     let mut journal = Journal::open(files.journal)?;
     if journal.run_id() != run_id {
-        let reason = "the journal belongs to another run; its input or settings differ";
+        let reason = "the journal belongs to another run; put that of this run back, or start a new run; their ids differ";
         return Err(malformed(files.journal, 12, reason));
     }
     let mut recovery = Recovery {

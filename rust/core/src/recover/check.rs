@@ -46,7 +46,9 @@ impl GrownCheck {
 
     fn is_as_recorded(&mut self, start: u64, end: u64, crc: u32) -> Result<bool> {
         let Some(file) = &mut self.file else {
-            return Err(Error::io(&self.path, ErrorKind::NotFound.into()));
+            let reason =
+                "the file is missing, but the journal says what is in it; put it back, or start a new run";
+            return Err(Error::io(&self.path, std::io::Error::new(ErrorKind::NotFound, reason)));
         };
         if end > self.length || end < start {
             return Ok(false);
@@ -54,8 +56,8 @@ impl GrownCheck {
         let found = crc_of(file, end - start, &mut self.buffer);
         let fits = found.map_err(|error| Error::io(&self.path, error))? == crc;
         if !fits && start == 0 {
-            let reason = "the first bytes are not those that the journal recorded; give the file of that run or \
-                          start a new run; they should begin";
+            let reason = "the first bytes are not those that the journal recorded, so this may be another file; put \
+                          that of the run back, or start a new run; the part that differs begins";
             return Err(malformed(&self.path, 0, reason));
         }
         Ok(fits)

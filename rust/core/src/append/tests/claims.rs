@@ -61,17 +61,18 @@ fn resume_begins_anew_on_the_empty_leftovers_of_a_start() {
 #[test]
 fn bytes_without_a_journal_are_refused_and_not_touched() {
     let rows: Leftover = Some(b"rows\n");
-    for (journal, state) in [(None, "gone"), (Some(&b""[..]), "damaged"), (Some(b"\x89BSJ"), "damaged")] {
+    for (journal, state) in [(None, "missing"), (Some(&b""[..]), "damaged"), (Some(b"\x89BSJ"), "damaged")] {
         for leftovers in [[rows, None, journal], [None, rows, journal], [rows, rows, journal]] {
             let run = Run::new(&[]);
             put(&run, leftovers);
             let before = run.listing();
             let error = run.try_resume().unwrap_err();
-            let message = format!("the journal is {state}, so which of the 5 bytes of ");
-            assert!(
-                matches!(error, Error::Malformed { .. }) && error.to_string().contains(&message),
-                "{error}"
-            );
+            let message = format!("the journal is {state}, so nobody knows which of the 5 bytes of ");
+            assert!(error.to_string().contains(&message), "{error}");
+            match journal {
+                None => assert_eq!(kind_of(&error), Some(ErrorKind::NotFound)),
+                Some(left) => assert!(error.to_string().ends_with(&format!(" at byte {}", left.len()))),
+            }
             assert_eq!(run.listing(), before);
         }
     }
@@ -92,7 +93,8 @@ fn a_missing_file_is_made_anew_only_if_the_run_has_no_bytes_in_it() {
     }
     let before = run.listing();
     let error = run.try_resume().unwrap_err();
-    assert!(kind_of(&error) == Some(ErrorKind::NotFound) && error.to_string().contains("predictions.csv"));
+    assert_eq!(kind_of(&error), Some(ErrorKind::NotFound));
+    assert!(error.to_string().contains("predictions.csv: the file is missing, "), "{error}");
     assert_eq!(run.listing(), before);
 }
 

@@ -1,0 +1,168 @@
+"""Messages on a stream: how they are written, and how they are told apart again.
+
+A message is a head of two lengths, a pickled object, and bytes beside it that are not pickled: encoded rows, say.
+Nothing here asks a descriptor twice for what it does not have: with one that does not block, no call ever waits.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+HEAD = struct.Struct("!QQ")
+# Longer messages are read into memory of their own, without a detour.
+WINDOW = 65_536
+# One call of writev() takes 1024.
+BUFFERS = 512
+
+
+class Outbox:
+    """Messages on their way out.
+
+    Args:
+        fd: A connected stream socket. If it blocks, `flush` comes back when all is written.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._waiting: list[memoryview] = []
+
+    def put(self, message: object, payload: bytes = b"") -> None:
+        """Adds a message behind those that wait; nothing is written yet."""
+        pickled = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        parts = (HEAD.pack(len(pickled), len(payload)), pickled, payload)
+        self._waiting += [memoryview(part) for part in parts if part]
+
+    def flush(self) -> bool:
+        """Writes what waits, and tells whether that was all.
+
+        Raises:
+            OSError: The other end is gone.
+        """
+        while self._waiting:
+            try:
+                # Head, object and payload in one call: between two of them a thread may lose the interpreter for good.
+                written = os.writev(self._fd, self._waiting[:BUFFERS])
+            except BlockingIOError:
+                return False
+            self._waiting = _behind(self._waiting, written)
+        return True
+
+    def clear(self) -> None:
+        """Drops what waits."""
+        self._waiting = []
+
+
+class Inbox:
+    """Messages as they come in, in pieces of any size.
+
+    Args:
+        fd: A connected stream socket. If it blocks, `receive` waits for the next bytes.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._window = memoryview(bytearray(WINDOW))
+        self._at_hand = 0
+        self._long: _Long | None = None
+
+    def receive(self) -> list[tuple[Any, bytes]]:
+        """Reads once and gives the messages that are whole now, each with its payload.
+
+        Raises:
+            BlockingIOError: There is nothing to read, and the descriptor does not block.
+            EOFError: The other end has closed.
+            OSError: The other end is gone.
+        """
+        if self._long is None:
+            self._at_hand += self._read([self._window[self._at_hand :]])
+            return self._take()
+        self._long.room = _behind(self._long.room, self._read(self._long.room))
+        return self._taken_long()
+
+    def messages(self) -> Iterator[Any]:
+        """The messages without their payloads, as they come; ends with one of the errors of `receive`."""
+        while True:
+            for message, _ in self.receive():
+                yield message
+
+    def _read(self, room: Sequence[memoryview]) -> int:
+        count = os.readv(self._fd, room)
+        if not count:
+            raise EOFError
+        return count
+
+    def _take(self) -> list[tuple[Any, bytes]]:
+        """The messages in the window; what begins behind them moves to its front, or out if it is too long for it."""
+        found: list[tuple[Any, bytes]] = []
+        begin = 0
+        while self._at_hand - begin >= HEAD.size:
+            lengths = HEAD.unpack_from(self._window, begin)
+            body = begin + HEAD.size
+            middle, end = body + lengths[0], body + sum(lengths)
+            if end > self._at_hand:
+                if end - begin > WINDOW:
+                    self._long = _Long(lengths, self._window[body : self._at_hand])
+                    begin = self._at_hand
+                break
+            found.append((pickle.loads(self._window[body:middle]), bytes(self._window[middle:end])))
+            begin = end
+        left = self._at_hand - begin
+        if begin and left:
+            self._window[:left] = self._window[begin : self._at_hand]
+        self._at_hand = left
+        return found
+
+    def _taken_long(self) -> list[tuple[Any, bytes]]:
+        if self._long is None or self._long.room:
+            return []
+        found = self._long.message()
+        self._long = None
+        return [found]
+
+
+class _Long:
+    """A message that is longer than the window, in memory that is there from the start.
+
+    Attributes:
+        room: Where its next bytes go; empty when it is whole.
+    """
+
+    def __init__(self, lengths: Sequence[int], begun: memoryview) -> None:
+        self._parts = [_zeros(length) for length in lengths]
+        self.room = [part.getbuffer() for part in self._parts]
+        left = begun
+        for room in self.room:
+            count = min(len(room), len(left))
+            room[:count] = left[:count]
+            left = left[count:]
+        self.room = _behind(self.room, len(begun))
+
+    def message(self) -> tuple[Any, bytes]:
+        """The message; of the payload there is no second copy."""
+        pickled, payload = (part.getvalue() for part in self._parts)
+        return pickle.loads(pickled), payload
+
+
+def _zeros(length: int) -> BytesIO:
+    """Bytes that can be written to in place and then be had as `bytes` without copying them."""
+    memory = BytesIO()
+    if length:
+        memory.seek(length - 1)
+        memory.write(b"\0")
+    return memory
+
+
+def _behind(views: Sequence[memoryview], count: int) -> list[memoryview]:
+    """What is left of buffers behind their first `count` bytes."""
+    for number, view in enumerate(views):
+        if count < len(view):
+            return [view[count:], *views[number + 1 :]]
+        count -= len(view)
+    return []
