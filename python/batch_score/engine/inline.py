@@ -112,7 +112,7 @@ class InlineEngine:
         if outcome.fault is not None:
             files.error(outcome.fault, tried(outcome.index, outcome.attempt, outcome.part))
         files.mini_batch(outcome)
-        return Said(ready.number, Done(outcome, len(payload)), payload)
+        return Said(ready.number, Done(outcome), payload)
 
     def beats(self, worker: int) -> tuple[Beat, Beat]:  # noqa: ARG002 - there is one worker
         """At rest: whoever asks is not inside `run()`."""

@@ -1,7 +1,7 @@
 """What the coordinator and a worker say to each other.
 
 Down go the specification, once, and then tasks: descriptors only, a worker reads its own bytes. Up come
-outcomes, each followed by one frame of encoded rows. Messages are pickled: both ends are the same program.
+outcomes with encoded rows beside them. Messages are pickled, rows are not: both ends are the same program.
 """
 
 from __future__ import annotations
@@ -159,7 +159,6 @@ class InitFailed:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """One try ended; the encoded rows follow as a frame of their own if `payload` bytes are not 0."""
+    """One try ended; the encoded rows travel beside it, not pickled."""
 
     outcome: Outcome
-    payload: int

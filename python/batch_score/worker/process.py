@@ -165,7 +165,7 @@ class Worker:
                 self._logs.error(outcome.fault, f"{step} of {tried(outcome.index, outcome.attempt, outcome.part)}")
             self._logs.mini_batch(outcome)
             self._logs.flush()
-            self._send(Done(outcome, len(payload)), payload)
+            self._send(Done(outcome), payload)
             self._pulse.idle(ENCODE)
 
     def _send(self, message: object, payload: bytes = b"") -> None:

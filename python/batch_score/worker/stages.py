@@ -84,20 +84,19 @@ class Stages:
 
     def _read(self, task: Task) -> Batch:
         """The items of a task. A mini-batch in parts stays in memory, also while others are read between its parts."""
-        minibatch, kept = task.minibatch, self._kept
-        if kept is not None and kept[0] == minibatch.index:
-            batch = kept[1]
+        minibatch = task.minibatch
+        if self._kept is not None and self._kept[0] == minibatch.index:
+            batch = self._kept[1]
+            if task.describe:  # that is the last that is asked of it
+                self._kept = None
         else:
             if task.part is not None:
                 self._kept = None  # before the reading: one is enough in memory
             batch = self._spec.readers[minibatch.dataset].read(minibatch)
-            kept = None
-        if task.part is not None:
-            self._kept = minibatch.index, batch
-            return batch.part(minibatch, *task.part)
-        if kept is not None and task.describe:  # that is the last that is asked of it
-            self._kept = None
-        return batch
+        if task.part is None:
+            return batch
+        self._kept = minibatch.index, batch
+        return batch.part(minibatch, *task.part)
 
     def run(self, loaded: Loaded, waiting: float) -> Ran:
         """Calls the scorer; a generator is consumed here, inside the time limit of `run()`."""
