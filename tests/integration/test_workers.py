@@ -19,6 +19,7 @@ def test_a_replacement_has_a_new_number_and_the_old_place(tmp_path, batch_score,
         def run(rows):
             if rows.index[0] == 5 and not os.path.exists("died"):
                 pathlib.Path("died").touch()
+                time.sleep(0.5)  # until nothing is read or encoded beside it, which may have been the reason as well
                 os._exit(3)
             time.sleep(0.02)
             return rows
