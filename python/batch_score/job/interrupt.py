@@ -61,10 +61,12 @@ class Interruption:
             self._received = self._received or number
             return
         self._urgent = False
-        usual = self._before[number]
+        before = self._before[number]
+        # A shell has it ignored by what runs in its background; but the first one was heeded, too.
+        usual = signal.default_int_handler if before == signal.SIG_IGN and number == signal.SIGINT else before
         if callable(usual):
             usual(number, frame)
-        elif usual != signal.SIG_IGN:
+        else:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 

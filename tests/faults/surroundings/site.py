@@ -38,7 +38,7 @@ def compiled(name, folder):
 
 def echoed(rows=ROWS, source="t.csv"):
     """The lines of a complete output of the script ECHO, sorted."""
-    return sorted([*HEADER, *(f"{source},{i},{i},{i / 4:g},{-i}" for i in range(rows))])
+    return sorted([*HEADER, *(f"{source},{i},{i},{i / 4:.12g},{-i}" for i in range(rows))])
 
 
 class Site:

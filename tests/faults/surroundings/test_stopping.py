@@ -71,6 +71,18 @@ def test_a_second_signal_does_not_wait(number, site):
     check_goes_on(site)
 
 
+@thorough
+def test_a_second_signal_counts_where_a_shell_had_it_ignored(site):
+    """As it has for a command that it puts into the background."""
+    site.script(HANGING.format(wait=WAITS["in native code"]))
+    process = site.begin(workers=1, before=("sh", "-c", 'trap "" INT; exec "$@"', "sh"))
+    wait_for((site.folder / "there").exists)
+    process.send_signal(signal.SIGINT)
+    wait_for(lambda: "once more stops at once" in site.master_log)
+    process.send_signal(signal.SIGINT)
+    assert site.ended(process).code == 130
+
+
 SLOW_START = """
     import pathlib, time
 
