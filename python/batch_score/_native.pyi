@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Literal, Self, TypeAlias, final
+from typing import Any, Literal, Self, TypeAlias, final
+
+from numpy.typing import NDArray
 
 _StrPath: TypeAlias = str | PathLike[str]
 
@@ -134,6 +136,57 @@ class TextStream:
     @property
     def position(self) -> int:
         """Offset in the text of the next byte."""
+
+# tensor
+
+@final
+class FieldReader:
+    """Reads delimited text into arrays of the caller; threads may share it.
+
+    A number is the nearest that its type can hold. A field may be quoted, may have blanks around it, and an empty one
+    is missing, which is NaN.
+
+    Args:
+        fields: For each field of a record: `(block, column, nullable)` for a number, `"text"`, or None to pass it
+            over. A missing number is accepted if the field is nullable and its block holds floats.
+        delimiter: One ASCII character.
+        quote: One ASCII character, or None.
+        missing: Spellings of a missing number beside the empty one.
+
+    Raises:
+        ConfigError: `delimiter` or `quote` cannot be used.
+        ValueError: A field is something else.
+    """
+
+    def __new__(
+        cls,
+        fields: Sequence[tuple[int, int, bool] | str | None],
+        *,
+        delimiter: str = ",",
+        quote: str | None = '"',
+        missing: Sequence[str] = (),
+    ) -> Self: ...
+    def read(
+        self, data: bytes, rows: int, blocks: Sequence[NDArray[Any]]
+    ) -> tuple[list[tuple[bytes, bytes]], list[bool]]:
+        """Reads all records of `data`, which begins and ends with one. Releases the GIL.
+
+        Args:
+            data: Text in UTF-8 or a superset of ASCII.
+            rows: How many records there are.
+            blocks: Writable arrays `[rows, columns]` of float32, float64 or int64, by rows or by columns without
+                gaps. Nobody else may use them meanwhile.
+
+        Returns:
+            For each text field the int32 offsets `[rows + 1]` and the characters, as Arrow has them; for each field
+            whether one of its values was missing.
+
+        Raises:
+            RecordError: A record has another number of fields, or a field is not plain; or there are not `rows`
+                records. The blocks then hold anything.
+            ValueError: A block cannot be written to, or two of them overlap.
+            BufferError: A block holds another type.
+        """
 
 # files
 

@@ -10,7 +10,7 @@ import numpy as np
 from batch_score.dataset.description import Description, rows_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -43,6 +43,8 @@ class TableBatch:
         bytes_read: Bytes taken from the file.
         first_row: Ordinal of the mini-batch's first record, which is at position 0.
         records: The records of the whole mini-batch.
+        tensors: Columns that the scorer wanted side by side, `[items, columns]` by its name for them; they are not in
+            the table then. None when all columns are in the table.
     """
 
     table: pa.Table
@@ -52,11 +54,12 @@ class TableBatch:
     bytes_read: int = 0
     first_row: int = 0
     records: Records | None = None
+    tensors: Mapping[str, np.ndarray] | None = None
 
     @property
     def items(self) -> int:
         """Number of readable items."""
-        return int(self.table.num_rows)
+        return len(self.ordinals)
 
     def part(self, minibatch: MiniBatch, start: int, stop: int) -> TableBatch:
         """What this batch of a whole mini-batch has at some positions; the rows are not copied.
@@ -76,6 +79,7 @@ class TableBatch:
         return replace(
             self,
             table=self.table.slice(low, high - low),
+            tensors=None if self.tensors is None else {name: one[low:high] for name, one in self.tensors.items()},
             ordinals=self.ordinals[low:high],
             failed_items=failed,
             dropped=(stop - start) - (high - low) - len(failed),

@@ -25,6 +25,7 @@ from batch_score.minibatch import MiniBatch
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from batch_score.dataset.fields import Matrix
 
 Format = DelimitedFormat | JsonLinesFormat | ParquetFormat
 PLAN_BYTES = 1 << 26
@@ -38,11 +39,13 @@ class TabularDataset:
         paths: The files, in the order they are planned.
         format: How they are read, with the column types settled for all mini-batches.
         origin: How the dataset was asked for; None for one that was put together by hand, which cannot be reopened.
+        matrices: Columns that the scorer wants side by side instead of in a table, where they can be had so.
     """
 
     paths: tuple[str, ...]
     format: Format
     origin: Origin | None = field(default=None, compare=False)
+    matrices: tuple[Matrix, ...] = ()
     kind: ClassVar[str] = "tabular"
 
     @classmethod
@@ -94,10 +97,10 @@ class TabularDataset:
         schema = self.format.schema
         return schema.append(_path_field()) if self.format.include_path else schema
 
-    def select(self, columns: Sequence[str], types: dict[str, pa.DataType]) -> Self:
-        """The same rows, of which only `columns` are read, as `types` where given."""
+    def select(self, columns: Sequence[str], types: dict[str, pa.DataType], matrices: Sequence[Matrix] = ()) -> Self:
+        """The same rows, of which only `columns` are read, as `types` where given; some side by side."""
         wanted = [name for name in columns if name in self.format.schema.names]
-        return replace(self, format=self.format.select(wanted, types))
+        return replace(self, format=self.format.select(wanted, types), matrices=tuple(matrices))
 
     def plan(self, mini_batch_size: str | int | None, *, dataset: int, first_index: int) -> Iterator[list[MiniBatch]]:
         """Mini-batches of at most `mini_batch_size` bytes, none across two files."""
@@ -159,7 +162,7 @@ class TabularDataset:
         """A picklable reader of the columns of `schema`; relative paths are relative to `base`."""
         if isinstance(self.format, ParquetFormat):
             return ParquetReader(self.format, base)
-        return TextReader(self.format, base)
+        return TextReader(self.format, base, self.matrices)
 
     def total_bytes(self) -> int | None:
         """Bytes that the plan will cover; None when a file is compressed or decoded as a stream."""

@@ -13,6 +13,7 @@ import pyarrow as pa
 from batch_score import _native
 from batch_score.dataset.base import TableBatch
 from batch_score.dataset.description import decoded
+from batch_score.dataset.fields import FieldTable
 from batch_score.dataset.fit import set_unfit_apart, with_path
 from batch_score.dataset.salvage import salvage
 from batch_score.dataset.schema import nullable
@@ -23,6 +24,7 @@ from batch_score.minibatch import FailedItem, Fault
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from batch_score.dataset.fields import Matrix
     from batch_score.minibatch import MiniBatch
 
 LINE_ENDS = (b"\n", b"\r")
@@ -96,20 +98,40 @@ class TextReader:
     Args:
         text_format: How bytes become rows.
         base: What relative paths are relative to.
+        matrices: Columns that the scorer wants side by side, where they can be had so.
     """
 
-    def __init__(self, text_format: TextFormat, base: str) -> None:
+    def __init__(self, text_format: TextFormat, base: str, matrices: Sequence[Matrix] = ()) -> None:
         self._format = text_format
         self._base = Path(base)
+        self._matrices = tuple(matrices)
+        self._fields = FieldTable.of(text_format, self._matrices)
         self._stream: tuple[str, _native.TextStream] | None = None
 
-    def __reduce__(self) -> tuple[type[TextReader], tuple[TextFormat, str]]:
-        return TextReader, (self._format, str(self._base))
+    def __reduce__(self) -> tuple[type[TextReader], tuple[TextFormat, str, tuple[Matrix, ...]]]:
+        return TextReader, (self._format, str(self._base), self._matrices)
 
     def read(self, minibatch: MiniBatch) -> TableBatch:
         """The mini-batch's rows; those that do not fit the settled types are failed items, not an error."""
         data = self._bytes(minibatch, minibatch.offset, minibatch.length)
         self._check_end(minibatch, data)
+        batch = self._plain(minibatch, data) or self._parsed(minibatch, data)
+        records = TextRecords(data, self._format)
+        batch = replace(batch, bytes_read=len(data), first_row=minibatch.first_row, records=records)
+        return with_path(minibatch, batch) if self._format.include_path else batch
+
+    def _plain(self, minibatch: MiniBatch, data: bytes) -> TableBatch | None:
+        """The rows if all fields are plain, else None."""
+        if self._fields is None:
+            return None
+        try:
+            table, tensors = self._fields.read(data, minibatch.rows)
+        except RecordError:
+            return None
+        return TableBatch(table=table, ordinals=_ordinals(minibatch), tensors=tensors if self._matrices else None)
+
+    def _parsed(self, minibatch: MiniBatch, data: bytes) -> TableBatch:
+        """The rows as the format's own parser reads them, without those that it refuses."""
         try:
             table = self._format.parse(data)
         except pa.ArrowInvalid:
@@ -118,10 +140,7 @@ class TextReader:
             batch = TableBatch(table=table, ordinals=_ordinals(minibatch))
         else:
             batch = self._salvaged(minibatch, data)
-        records = TextRecords(data, self._format)
-        batch = replace(batch, bytes_read=len(data), first_row=minibatch.first_row, records=records)
-        batch = set_unfit_apart(minibatch, batch, self._format.schema)
-        return with_path(minibatch, batch) if self._format.include_path else batch
+        return set_unfit_apart(minibatch, batch, self._format.schema)
 
     def _bytes(self, minibatch: MiniBatch, offset: int, length: int) -> bytes:
         path = self._base / minibatch.source

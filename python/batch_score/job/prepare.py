@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from batch_score import entry_script
 from batch_score.config import mini_batch_files
+from batch_score.dataset.fields import Matrix
 from batch_score.dataset.files import FileDataset
 from batch_score.dataset.tabular import TabularDataset
 from batch_score.errors import ConfigError, OutputError, ScorerError
@@ -251,7 +252,8 @@ def _model(
         columns = {column.name: column.type for column in table.schema}
         binding = bind(signature, columns, features=config.features, keys=keys, outputs=config.outputs)
         types = {name: kind for name, kind in binding.column_types.items() if name not in keys}
-        reduced.append(table.select(tuple(dict.fromkeys([*keys, *binding.columns])), types))
+        matrices = [Matrix(plan.name, plan.dtype, plan.columns) for plan in binding.inputs]
+        reduced.append(table.select(tuple(dict.fromkeys([*keys, *binding.columns])), types, matrices))
     spec = ModelSpec(
         path=str(path),
         binding=binding,

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
 from batch_score.errors import ScorerError
 from batch_score.onnx.runtime import available_providers, open_session, providers_for
-from batch_score.onnx.tensors import InputBuffer, column_values, output_columns, slices
+from batch_score.onnx.tensors import InputBuffer, column_values, output_columns, padded, slices
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
 
     from batch_score.onnx.binding import Binding
+
+    # How many rows count, and what each input of the model gets.
+    Feed: TypeAlias = tuple[int, dict[str, NDArray[Any]]]
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +32,7 @@ _POINTER_BYTES = 8
 
 
 class OnnxScorer:
-    """Scores Arrow tables with a model; one thread at a time may call `run()`.
+    """Scores rows with a model; one thread at a time may call `run()`.
 
     The session is made by `init()`, so that the object can be sent to a worker before.
 
@@ -69,14 +75,15 @@ class OnnxScorer:
         self._session = open_session(self._path, providers, self._threads)
         logger.info("model %s runs on %s, at most %d rows at once", self._path, providers[0][0], self._batch_rows)
 
-    def run(self, table: pa.Table) -> pa.Table:
-        """Scores the rows of a table, in order.
+    def run(self, items: pa.Table | Mapping[str, NDArray[Any]]) -> pa.Table:
+        """Scores rows, in order.
 
         Args:
-            table: Has at least the columns of the binding.
+            items: A table with at least the columns of the binding, or for each input of the model `[rows, columns]`
+                of its own type, each row in one piece.
 
         Returns:
-            As many rows as `table`, one or more columns for each output that is kept.
+            As many rows as there are items, one or more columns for each output that is kept.
 
         Raises:
             RecordError: A value that the model's input cannot hold, such as a null for an integer.
@@ -84,20 +91,38 @@ class OnnxScorer:
         """
         if self._session is None:
             raise ScorerError(f"the model {self._path} was asked to score before init() had loaded it")
-        columns = [
-            [column_values(table, column, plan.dtype) for column in plan.columns] for plan in self._binding.inputs
-        ]
+        feeds = self._slices(items) if isinstance(items, pa.Table) else self._views(items)
         names = list(self._binding.outputs)
         answers: list[list[Any]] = []
         counts: list[int] = []
-        for start, stop, fed in slices(table.num_rows, self._batch_rows, fixed=self._binding.batch is not None):
-            feed = {
-                plan.name: buffer.fill(values, start, stop, fed)
-                for plan, buffer, values in zip(self._binding.inputs, self._buffers, columns, strict=True)
-            }
+        for count, feed in feeds:
             answers.append(self._session.run(names, feed))
-            counts.append(stop - start)
+            counts.append(count)
         return self._as_table(names, answers, counts)
+
+    def _slices(self, table: pa.Table) -> Iterator[Feed]:
+        """The rows of a table in pieces, each put together in the memory of the one before."""
+        columns = [
+            [column_values(table, column, plan.dtype) for column in plan.columns] for plan in self._binding.inputs
+        ]
+        for start, stop, fed in self._cuts(table.num_rows):
+            yield (
+                stop - start,
+                {
+                    plan.name: buffer.fill(values, start, stop, fed)
+                    for plan, buffer, values in zip(self._binding.inputs, self._buffers, columns, strict=True)
+                },
+            )
+
+    def _views(self, matrices: Mapping[str, NDArray[Any]]) -> Iterator[Feed]:
+        """The rows of matrices in pieces, where they are."""
+        rows = len(next(iter(matrices.values())))
+        for start, stop, fed in self._cuts(rows):
+            pieces = ((plan, padded(matrices[plan.name][start:stop], fed)) for plan in self._binding.inputs)
+            yield stop - start, {plan.name: piece[:, 0] if plan.flat else piece for plan, piece in pieces}
+
+    def _cuts(self, rows: int) -> Iterator[tuple[int, int, int]]:
+        return slices(rows, self._batch_rows, fixed=self._binding.batch is not None)
 
     def shutdown(self) -> None:
         """Lets go of the session and its memory."""

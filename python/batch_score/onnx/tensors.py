@@ -69,6 +69,15 @@ def _exact(column: Any, name: str, dtype: str) -> NDArray[Any]:
     return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
+def padded(matrix: NDArray[Any], fed: int) -> NDArray[Any]:
+    """The `[rows, columns]` as `[fed, columns]`: itself, or a copy with rows of zeros behind."""
+    if len(matrix) == fed:
+        return matrix
+    larger = np.zeros((fed, matrix.shape[1]), matrix.dtype)
+    larger[: len(matrix)] = matrix
+    return larger
+
+
 class InputBuffer:
     """The memory of one model input, filled again for each slice of rows."""
 

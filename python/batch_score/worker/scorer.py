@@ -75,8 +75,9 @@ class ModelScorer:
         self._model.init()
 
     def items(self, batch: Batch) -> Any:
-        """The table itself; files for a model are refused before anything is started."""
-        return cast("TableBatch", batch).table
+        """What the model is fed, or the table it can be taken from; files are refused before anything is started."""
+        table = cast("TableBatch", batch)
+        return table.table if table.tensors is None else table.tensors
 
     def run(self, items: Any, task: Task) -> Any:  # noqa: ARG002 - as every scorer
         """Scores the table's rows."""

@@ -11,12 +11,14 @@ pub mod files;
 pub mod guard;
 pub mod journal;
 pub mod mask;
+pub mod mask2;
 pub mod plan;
 pub mod records;
 pub mod recover;
 pub mod scan;
 pub mod source;
 pub mod stream;
+pub mod tensor;
 pub mod transcode;
 
 pub use error::{Error, Result};

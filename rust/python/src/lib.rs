@@ -10,6 +10,7 @@ mod lock;
 mod plan;
 mod records;
 mod stream;
+mod tensor;
 
 use pyo3::prelude::*;
 
@@ -31,6 +32,8 @@ mod _native {
     use crate::records::{read_header, read_range, split_records};
     #[pymodule_export]
     use crate::stream::{TextStream, is_stream};
+    #[pymodule_export]
+    use crate::tensor::FieldReader;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

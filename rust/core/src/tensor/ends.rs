@@ -1,0 +1,198 @@
+//! Where fields and records end, found 64 bytes at a time.
+#![allow(
+    clippy::inline_always,
+    reason = "a function uses the chosen instruction set only where it is inlined"
+)]
+
+use crate::dialect::Dialect;
+use crate::mask2::{self as mask, Block, WIDTH};
+use fearless_simd::Simd;
+
+/// Most blocks have fewer fields.
+const SEVERAL: usize = 16;
+
+/// The fields' ends of a text that is fed piece by piece, until the records they belong to were taken.
+#[derive(Debug)]
+pub(super) struct Ends {
+    delimiter: u8,
+    quote: Option<u8>,
+    /// Offsets of the bytes that end a field.
+    fields: Vec<u32>,
+    /// How many of `fields` there are up to the end of each line.
+    lines: Vec<usize>,
+    /// Of each record where it begins, and how many of `fields` come before it.
+    records: Vec<(u32, usize)>,
+    taken_fields: usize,
+    /// Where the next line begins.
+    begin: u32,
+    /// Bytes fed.
+    known: u32,
+    /// Whether the byte before stands inside quotes.
+    inside: bool,
+    /// Whether a quote may open here: after a delimiter, a line break or a closing quote.
+    opens: bool,
+}
+
+impl Ends {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self {
+            delimiter: dialect.delimiter(),
+            quote: dialect.spanning_quote(),
+            fields: Vec::new(),
+            lines: Vec::new(),
+            records: Vec::new(),
+            taken_fields: 0,
+            begin: 0,
+            known: 0,
+            inside: false,
+            opens: true,
+        }
+    }
+
+    /// Bytes fed so far.
+    pub(super) fn known(&self) -> usize {
+        self.known as usize
+    }
+
+    /// Looks at the next piece of the text, whose length is a multiple of 64 unless it is the last one, and gives the
+    /// number of records that end in it; or how many fit, and why the next does not.
+    #[inline(always)]
+    pub(super) fn feed<V: Simd>(
+        &mut self,
+        simd: V,
+        piece: &[u8],
+        last: bool,
+        width: usize,
+    ) -> Result<usize, (usize, &'static str)> {
+        self.find(simd, piece).map_err(|reason| (0, reason))?;
+        if last {
+            self.end_of_text().map_err(|reason| (0, reason))?;
+        }
+        self.take_records(width)
+    }
+
+    #[inline(always)]
+    fn find<V: Simd>(&mut self, simd: V, piece: &[u8]) -> Result<(), &'static str> {
+        let (blocks, tail) = piece.as_chunks::<WIDTH>();
+        for block in blocks {
+            self.block(simd, block, u64::MAX)?;
+            self.known += 64;
+        }
+        if !tail.is_empty() {
+            let length = u32::try_from(tail.len()).unwrap_or_default();
+            let mut block = [0; WIDTH];
+            block.iter_mut().zip(tail).for_each(|(place, &byte)| *place = byte);
+            self.block(simd, &block, (1 << length) - 1)?;
+            self.known += length;
+        }
+        Ok(())
+    }
+
+    /// A last line without a line break ends with the text.
+    fn end_of_text(&mut self) -> Result<(), &'static str> {
+        if self.inside {
+            return Err("a quote is left open");
+        }
+        let ended = self.lines.last().copied().unwrap_or(self.taken_fields) == self.fields.len();
+        let begin = if ended { self.fields.last().map_or(self.begin, |end| end + 1) } else { 0 };
+        if !ended || begin < self.known {
+            self.fields.push(self.known);
+            self.lines.push(self.fields.len());
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn block<V: Simd>(&mut self, simd: V, block: &Block, valid: u64) -> Result<(), &'static str> {
+        let breaks = mask::line_breaks(simd, block) & valid;
+        let delimiters = mask::equal(simd, block, self.delimiter) & valid;
+        let quotes = self.quote.map_or(0, |quote| mask::equal(simd, block, quote)) & valid;
+        let outside = if quotes == 0 && !self.inside {
+            self.opens = (breaks | delimiters) >> 63 == 1;
+            u64::MAX
+        } else {
+            self.outside(quotes, breaks, delimiters)?
+        };
+        let breaks = breaks & outside;
+        self.note(breaks | delimiters & outside, breaks);
+        Ok(())
+    }
+
+    /// The bits that are outside of quotes. The quotes' running parity tells, if every quote that opens by counting
+    /// stands where one may open.
+    fn outside(&mut self, quotes: u64, breaks: u64, delimiters: u64) -> Result<u64, &'static str> {
+        let inside = mask::prefix_parity(quotes) ^ u64::from(self.inside).wrapping_neg();
+        let may_precede = (breaks | delimiters) & !inside | quotes;
+        if quotes & inside & !(may_precede << 1 | u64::from(self.opens)) != 0 {
+            return Err("a quote stands in the middle of a field");
+        }
+        self.inside = inside >> 63 == 1;
+        self.opens = may_precede >> 63 == 1;
+        Ok(!inside)
+    }
+
+    /// Writes down the ends of fields, of which `breaks` end a line too.
+    #[inline(always)]
+    fn note(&mut self, ends: u64, breaks: u64) {
+        let before = self.fields.len();
+        let mut rest = ends;
+        // Several at a time, wanted or not: how many there are in a block is what a processor cannot predict.
+        while rest != 0 {
+            let mut several = [0; SEVERAL];
+            for place in &mut several {
+                *place = self.known + rest.trailing_zeros();
+                rest &= rest.wrapping_sub(1);
+            }
+            self.fields.extend_from_slice(&several);
+        }
+        self.fields.truncate(before + ends.count_ones() as usize);
+        let mut rest = breaks;
+        while rest != 0 {
+            let lowest = rest & rest.wrapping_neg();
+            self.lines.push(before + (ends & (lowest - 1)).count_ones() as usize + 1);
+            rest ^= lowest;
+        }
+    }
+
+    /// Finds the records among the lines, all of which must have `width` fields. Empty lines are no records.
+    fn take_records(&mut self, width: usize) -> Result<usize, (usize, &'static str)> {
+        let mut first = 0;
+        for &end in &self.lines {
+            let begin = self.begin;
+            let last = self.fields.get(end - 1).copied().unwrap_or(begin);
+            self.begin = last + 1;
+            if last > begin {
+                if end - first != width {
+                    return Err((self.records.len(), "the record has another number of fields"));
+                }
+                self.records.push((begin, first));
+            }
+            first = end;
+        }
+        self.taken_fields = first;
+        Ok(self.records.len())
+    }
+
+    /// How many records are known and not forgotten.
+    pub(super) fn count(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Of each record, where field `first` begins and where `fields` fields from that on end.
+    #[inline(always)]
+    pub(super) fn records(&self, first: usize, fields: usize) -> impl Iterator<Item = (u32, &[u32])> {
+        self.records.iter().map(move |&(begin, at)| {
+            let ends = self.fields.get(at + first..at + first + fields).unwrap_or_default();
+            let before = if first == 0 { None } else { self.fields.get(at + first - 1) };
+            (before.map_or(begin, |end| end + 1), ends)
+        })
+    }
+
+    /// Forgets the records.
+    pub(super) fn forget(&mut self) {
+        self.fields.drain(..self.taken_fields);
+        self.taken_fields = 0;
+        self.lines.clear();
+        self.records.clear();
+    }
+}

@@ -1,0 +1,104 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use proptest::prelude::*;
+
+use super::{Block, FieldReader, Grid, Misfit, Sinks, Target, Texts};
+use crate::dialect::Dialect;
+
+const WIDTH: usize = 3;
+
+fn dialect() -> Dialect {
+    Dialect::new(b',', Some(b'"'), true).unwrap()
+}
+
+/// Reads records of two float64 around one text: `(matrix, texts)`.
+fn read(text: &str, most: usize) -> Result<(Vec<f64>, Vec<String>), Misfit> {
+    let targets = vec![
+        Target::Cell { block: 0, column: 0, nullable: true },
+        Target::Text { texts: 0 },
+        Target::Cell { block: 0, column: 1, nullable: true },
+    ];
+    let reader = FieldReader::new(dialect(), targets, vec![b"NA".to_vec()]);
+    let mut cells = vec![0.0; most * 2];
+    let mut texts = [Texts::default()];
+    let mut missing = [false; WIDTH];
+    let mut blocks = [Block::Float64(Grid { cells: &mut cells, strides: (2, 1) })];
+    let sinks = Sinks { blocks: &mut blocks, texts: &mut texts, missing: &mut missing };
+    let records = reader.read(text.as_bytes(), most, sinks)?;
+    let (offsets, bytes) = texts[0].finish().unwrap();
+    let bounds = offsets.iter().zip(&offsets[1..]);
+    let place = |offset: i32| usize::try_from(offset).unwrap();
+    let words = bounds.map(|(&a, &b)| String::from_utf8(bytes[place(a)..place(b)].to_vec()).unwrap());
+    let words = words.collect();
+    cells.truncate(records * 2);
+    Ok((cells, words))
+}
+
+#[test]
+fn numbers_texts_and_missing_values_reach_their_places() {
+    let (cells, texts) = read("1.5,a,-2\r\n\r\n,\"b, \"\"x\"\"\n\",NA\n 3e2 ,,\"4\"", 3).unwrap();
+    assert_eq!(texts, ["a", "b, \"x\"\n", ""]);
+    assert_eq!(cells[..2], [1.5, -2.0]);
+    assert!(cells[2].is_nan() && cells[3].is_nan());
+    assert_eq!(cells[4..], [300.0, 4.0]);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_its_place() {
+    let place =
+        |text: &str, most| read(text, most).map_err(|misfit| (misfit.record, misfit.field)).unwrap_err();
+    assert_eq!(place("1,a,2\n1,a\n", 9), (1, None)); // too few fields
+    assert_eq!(place("1,a,2\n1,a,2,3\n", 9), (1, None));
+    assert_eq!(place("1,a,2\n1,a,2\n", 1), (1, None)); // one more than there is room for
+    assert_eq!(place("1,a,2\nx,a,2\n", 9), (1, Some(0)));
+    assert_eq!(place("1,a,.\n", 9), (0, Some(2)));
+    assert_eq!(place("1,a,-\n", 9), (0, Some(2)));
+    assert_eq!(place("1,a,inf\n", 9), (0, Some(2)));
+    assert_eq!(place("1,\"a\"b,2\n", 9), (0, Some(1))); // text behind a closing quote
+    assert_eq!(place("1,a\"b,2\n", 9), (0, None));
+    assert_eq!(place("1,\"a,2\n", 9), (0, None));
+}
+
+#[test]
+fn text_that_is_not_utf8_is_refused_even_if_its_pieces_join_to_a_character() {
+    let mut texts = Texts::default();
+    assert!(texts.push(b"\xc3", None) && texts.push(b"\xa4", None));
+    assert!(texts.finish().is_none());
+}
+
+fn field() -> impl Strategy<Value = (String, f64)> {
+    let plain = (any::<bool>(), "[0-9]{0,12}", "(\\.[0-9]{0,12})?")
+        .prop_map(|(negative, whole, rest)| format!("{}{whole}{rest}", if negative { "-" } else { "" }));
+    let any_float = any::<f64>().prop_map(|value| value.to_string());
+    let short_float = any::<f32>().prop_map(|value| value.to_string());
+    prop_oneof![plain, any_float, short_float].prop_filter_map("not a number", |text| {
+        let value = text.parse::<f64>().ok().filter(|value| value.is_finite())?;
+        Some((text, value))
+    })
+}
+
+fn ending() -> impl Strategy<Value = &'static str> {
+    prop_oneof![Just("\n"), Just("\r\n"), Just("\n\n"), Just("\r")]
+}
+
+proptest! {
+    #[test]
+    fn any_numbers_in_any_layout_are_read_as_the_standard_library_reads_them(
+        rows in prop::collection::vec((field(), "[a-z]{0,90}", field(), ending()), 1..400),
+    ) {
+        let lines: Vec<String> = rows.iter().map(|(a, b, c, end)| format!("{},{b},{}{end}", a.0, c.0)).collect();
+        let text = lines.concat();
+        let (cells, texts) = read(&text, rows.len()).unwrap();
+        let wanted: Vec<u64> = rows.iter().flat_map(|(a, _, c, _)| [a.1.to_bits(), c.1.to_bits()]).collect();
+        let found: Vec<u64> = cells.iter().map(|value| value.to_bits()).collect();
+        prop_assert_eq!(found, wanted);
+        prop_assert_eq!(texts, rows.into_iter().map(|(_, text, _, _)| text).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn quoted_texts_come_back_as_they_were(texts in prop::collection::vec("[a\",\r\n]{0,80}", 1..300)) {
+        let quoted = |text: &String| format!("1,\"{}\",2\n", text.replace('"', "\"\""));
+        let text = texts.iter().map(quoted).collect::<Vec<_>>().concat();
+        prop_assert_eq!(read(&text, texts.len()).unwrap().1, texts);
+    }
+}

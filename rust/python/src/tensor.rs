@@ -1,0 +1,163 @@
+//! `FieldReader`: delimited text into the caller's arrays.
+#![allow(clippy::needless_pass_by_value, reason = "arguments arrive from Python by value")]
+
+use batch_score_core::tensor::{self, Block, Grid, Sinks, Target, Texts};
+use pyo3::buffer::{Element, PyBuffer};
+use pyo3::exceptions::PyValueError;
+use pyo3::import_exception;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyBytes;
+
+use crate::dialect::dialect;
+use crate::error::to_python;
+
+import_exception!(batch_score.errors, RecordError);
+
+/// What becomes of a field: `(block, column, nullable)` or `"text"`.
+#[derive(FromPyObject)]
+enum Field {
+    Cell((usize, usize, bool)),
+    Text(String),
+}
+
+type FieldTexts<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+
+#[pyclass(frozen, module = "batch_score._native")]
+pub struct FieldReader {
+    reader: tensor::FieldReader,
+    texts: usize,
+}
+
+#[pymethods]
+impl FieldReader {
+    #[new]
+    #[pyo3(signature = (fields, *, delimiter=",", quote=Some("\""), missing=Vec::new()))]
+    fn new(
+        fields: Vec<Option<Field>>,
+        delimiter: &str,
+        quote: Option<&str>,
+        missing: Vec<String>,
+    ) -> PyResult<Self> {
+        let mut texts = 0;
+        let mut target = |field| match field {
+            None => Ok(Target::Skip),
+            Some(Field::Cell((block, column, nullable))) => Ok(Target::Cell { block, column, nullable }),
+            Some(Field::Text(kind)) if kind == "text" => {
+                texts += 1;
+                Ok(Target::Text { texts: texts - 1 })
+            }
+            Some(Field::Text(kind)) => Err(PyValueError::new_err(format!("a field cannot be {kind:?}"))),
+        };
+        let targets = fields.into_iter().map(&mut target).collect::<PyResult<_>>()?;
+        let missing = missing.into_iter().map(String::into_bytes).collect();
+        let reader =
+            tensor::FieldReader::new(dialect(delimiter, quote, true).map_err(to_python)?, targets, missing);
+        Ok(Self { reader, texts })
+    }
+
+    fn read<'py>(
+        &self,
+        py: Python<'py>,
+        data: PyBackedBytes,
+        rows: usize,
+        blocks: Vec<Matrix>,
+    ) -> PyResult<(Vec<FieldTexts<'py>>, Vec<bool>)> {
+        refuse_overlap(&blocks)?;
+        let mut blocks = blocks.iter().map(Matrix::block).collect::<PyResult<Vec<_>>>()?;
+        let mut texts = vec![Texts::default(); self.texts];
+        let mut missing = vec![false; self.reader.fields()];
+        let sinks = Sinks { blocks: &mut blocks, texts: &mut texts, missing: &mut missing };
+        let found = py.detach(|| self.reader.read(&data, rows, sinks));
+        let found = found.map_err(|misfit| RecordError::new_err(misfit.to_string()))?;
+        if found != rows {
+            return Err(RecordError::new_err(format!(
+                "there are {found} records where {rows} were expected"
+            )));
+        }
+        let texts = texts.iter().map(|texts| as_bytes(py, texts)).collect::<PyResult<_>>()?;
+        Ok((texts, missing))
+    }
+}
+
+fn as_bytes<'py>(py: Python<'py>, texts: &Texts) -> PyResult<FieldTexts<'py>> {
+    let (offsets, bytes) = texts.finish().ok_or_else(|| RecordError::new_err("a text is not UTF-8"))?;
+    let width = size_of::<i32>();
+    let fill = |buffer: &mut [u8]| {
+        buffer
+            .chunks_exact_mut(width)
+            .zip(offsets)
+            .for_each(|(place, end)| place.copy_from_slice(&end.to_ne_bytes()));
+        Ok(())
+    };
+    Ok((PyBytes::new_with(py, size_of_val(offsets), fill)?, PyBytes::new(py, bytes)))
+}
+
+/// An array of rows and columns that can be written to.
+enum Matrix {
+    Float32(PyBuffer<f32>),
+    Float64(PyBuffer<f64>),
+    Int64(PyBuffer<i64>),
+}
+
+impl<'py> FromPyObject<'_, 'py> for Matrix {
+    type Error = PyErr;
+
+    fn extract(array: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(buffer) = PyBuffer::get(&array) {
+            return Ok(Self::Float32(buffer));
+        }
+        if let Ok(buffer) = PyBuffer::get(&array) {
+            return Ok(Self::Float64(buffer));
+        }
+        PyBuffer::get(&array).map(Self::Int64)
+    }
+}
+
+impl Matrix {
+    fn block(&self) -> PyResult<Block<'_>> {
+        Ok(match self {
+            Self::Float32(buffer) => Block::Float32(grid(buffer)?),
+            Self::Float64(buffer) => Block::Float64(grid(buffer)?),
+            Self::Int64(buffer) => Block::Int64(grid(buffer)?),
+        })
+    }
+
+    /// First and last byte of its memory.
+    fn span(&self) -> (usize, usize) {
+        let (begin, length) = match self {
+            Self::Float32(buffer) => (buffer.buf_ptr(), buffer.len_bytes()),
+            Self::Float64(buffer) => (buffer.buf_ptr(), buffer.len_bytes()),
+            Self::Int64(buffer) => (buffer.buf_ptr(), buffer.len_bytes()),
+        };
+        (begin as usize, begin as usize + length)
+    }
+}
+
+/// Two blocks in the same memory would be written to at once.
+fn refuse_overlap(blocks: &[Matrix]) -> PyResult<()> {
+    let mut spans: Vec<_> = blocks.iter().map(Matrix::span).collect();
+    spans.sort_unstable();
+    let apart = spans.windows(2).all(|pair| matches!(pair, [(_, end), (begin, _)] if end <= begin));
+    if apart { Ok(()) } else { Err(PyValueError::new_err("two blocks share memory")) }
+}
+
+/// The cells of a buffer that has no gaps, by rows or by columns.
+#[expect(unsafe_code, reason = "the interpreter's buffers have no safe slice that outlives the GIL")]
+fn grid<T: Element>(buffer: &PyBuffer<T>) -> PyResult<Grid<'_, T>> {
+    let [rows, columns] = *buffer.shape() else {
+        return Err(PyValueError::new_err("a block must have two dimensions"));
+    };
+    let strides = match (buffer.is_c_contiguous(), buffer.is_fortran_contiguous()) {
+        (true, _) => (columns, 1),
+        (false, true) => (1, rows),
+        (false, false) => return Err(PyValueError::new_err("a block must have no gaps")),
+    };
+    if buffer.readonly() {
+        return Err(PyValueError::new_err("a block must be writable"));
+    }
+    // SAFETY: the buffer has no gaps, so these are its elements and no others; their type was checked when it was
+    // taken, and it is alive as long as the borrow. The caller promises that nobody else touches it meanwhile.
+    let cells = unsafe { std::slice::from_raw_parts_mut(buffer.buf_ptr().cast::<T>(), rows * columns) };
+    Ok(Grid { cells, strides })
+}
