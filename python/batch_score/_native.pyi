@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any, Literal, Self, TypeAlias, final
 
+import numpy as np
 from numpy.typing import NDArray
 
 _StrPath: TypeAlias = str | PathLike[str]
@@ -187,6 +188,33 @@ class FieldReader:
             ValueError: A block cannot be written to, or two of them overlap.
             BufferError: A block holds another type.
         """
+
+# rows
+
+def delimited_rows(
+    columns: Sequence[
+        tuple[bytes | NDArray[Any] | tuple[NDArray[np.int64], NDArray[np.uint8]], NDArray[np.uint8] | None]
+    ],
+    rows: int,
+    *,
+    delimiter: str = ",",
+) -> bytes:
+    """Writes columns as records: RFC 4180 with LF line ends, quotes only where they are needed. Releases the GIL.
+
+    Args:
+        columns: The values of each, and 0 for each that is missing or None if none is. Values are `[rows]` of int64,
+            float32 or float64; a text for all rows; or the offsets `[rows + 1]` of texts and their bytes. Arrays have
+            no gaps, and nobody may change them meanwhile.
+        rows: How many records to write.
+        delimiter: One ASCII character.
+
+    Returns:
+        One line per row. A missing value is an empty field, and a record of one blank field has quotes.
+
+    Raises:
+        TypeError: A column is something else.
+        ValueError: An array has gaps, or the delimiter is not one character.
+    """
 
 # files
 

@@ -81,25 +81,6 @@ def json_texts(column: Column, name: str) -> Column:
         raise _not_text(name) from error
 
 
-def delimited_cells(column: Column, special: str) -> Column:
-    """Writes a readable column without nested values as fields of delimited text.
-
-    Args:
-        column: What `readable()` returned.
-        special: Regular expression for the characters that force quotes.
-
-    Returns:
-        One field per value, quoted only where needed; null is empty.
-    """
-    texts = column.cast(TEXT)
-    if _is_string(column.type):
-        quoted = pc.match_substring_regex(texts, special)
-        if pc.any(quoted).as_py():
-            doubled = pc.replace_substring(texts, '"', '""')
-            texts = pc.if_else(quoted, joined(['"', doubled, '"']), texts)
-    return texts.fill_null("")
-
-
 def json_cells(array: Column, name: str) -> Column:
     """Writes a column as JSON values.
 

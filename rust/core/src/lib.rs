@@ -15,6 +15,7 @@ pub mod mask2;
 pub mod plan;
 pub mod records;
 pub mod recover;
+pub mod rows;
 pub mod scan;
 pub mod source;
 pub mod stream;

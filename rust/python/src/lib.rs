@@ -1,6 +1,7 @@
 //! `batch_score._native`: registers the binding's functions and classes, and nothing else.
 
 mod append;
+mod buffers;
 mod dialect;
 mod error;
 mod files;
@@ -9,6 +10,7 @@ mod journal;
 mod lock;
 mod plan;
 mod records;
+mod rows;
 mod stream;
 mod tensor;
 
@@ -30,6 +32,8 @@ mod _native {
     use crate::plan::TextPlan;
     #[pymodule_export]
     use crate::records::{read_header, read_range, split_records};
+    #[pymodule_export]
+    use crate::rows::delimited_rows;
     #[pymodule_export]
     use crate::stream::{TextStream, is_stream};
     #[pymodule_export]

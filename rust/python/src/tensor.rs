@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
+use crate::buffers::elements_mut;
 use crate::dialect::dialect;
 use crate::error::to_python;
 
@@ -142,22 +143,11 @@ fn refuse_overlap(blocks: &[Matrix]) -> PyResult<()> {
     if apart { Ok(()) } else { Err(PyValueError::new_err("two blocks share memory")) }
 }
 
-/// The cells of a buffer that has no gaps, by rows or by columns.
-#[expect(unsafe_code, reason = "the interpreter's buffers have no safe slice that outlives the GIL")]
+/// The cells of a buffer, by rows or by columns.
 fn grid<T: Element>(buffer: &PyBuffer<T>) -> PyResult<Grid<'_, T>> {
     let [rows, columns] = *buffer.shape() else {
         return Err(PyValueError::new_err("a block must have two dimensions"));
     };
-    let strides = match (buffer.is_c_contiguous(), buffer.is_fortran_contiguous()) {
-        (true, _) => (columns, 1),
-        (false, true) => (1, rows),
-        (false, false) => return Err(PyValueError::new_err("a block must have no gaps")),
-    };
-    if buffer.readonly() {
-        return Err(PyValueError::new_err("a block must be writable"));
-    }
-    // SAFETY: the buffer has no gaps, so these are its elements and no others; their type was checked when it was
-    // taken, and it is alive as long as the borrow. The caller promises that nobody else touches it meanwhile.
-    let cells = unsafe { std::slice::from_raw_parts_mut(buffer.buf_ptr().cast::<T>(), rows * columns) };
-    Ok(Grid { cells, strides })
+    let strides = if buffer.is_c_contiguous() { (columns, 1) } else { (1, rows) };
+    Ok(Grid { cells: elements_mut(buffer)?, strides })
 }
