@@ -166,15 +166,20 @@ class Driver:
         """Sends tasks to workers, to each in turn, so that the first ones are not given to one worker."""
         ready = [member for member in self._crew.members.values() if member.ready and not member.killed]
         allowed = credit(self._queue.pending, len(ready))
+        chosen: dict[int, list[Task]] = {member.number: [] for member in ready}
         while ready:
-            ready = [member for member in ready if member.held < allowed and self._send(member)]
+            ready = [member for member in ready if member.held < allowed and self._lease(member, chosen[member.number])]
+        for worker, tasks in chosen.items():
+            if tasks:
+                self._crew.engine.send(worker, tasks)
 
-    def _send(self, member: Member) -> bool:
+    def _lease(self, member: Member, chosen: list[Task]) -> bool:
+        """Adds the next task for a worker to those chosen for it; tells whether there was one."""
         task = self._queue.lease(member.number)
         if task is None:
             return False
         member.held += 1
-        self._crew.engine.send(member.number, task)
+        chosen.append(task)
         return True
 
     def _handle(self, event: Event) -> None:

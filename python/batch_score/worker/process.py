@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING
 from batch_score.errors import ScorerError
 from batch_score.minibatch import Status, tried
 from batch_score.worker.link import Inbox, Outbox
-from batch_score.worker.messages import BROKEN, ORPHANED, Done, InitFailed, Ready, Stop
+from batch_score.worker.messages import (
+    BROKEN,
+    ORPHANED,
+    InitFailed,
+    Ready,
+    Stop,
+    outcome_to_wire,
+    tasks_from_wire,
+)
 from batch_score.worker.pulse import ENCODE, INIT, LOAD, RUN, Pulse
 from batch_score.worker.scorer import load_scorer
 from batch_score.worker.stages import Loaded, Ran, Stages, fault_of
@@ -29,7 +37,7 @@ from batch_score.worker.workplace import workplace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from batch_score.logs.worker import WorkerLogs
     from batch_score.worker.messages import Launch, Task
@@ -46,13 +54,13 @@ class Worker:
     """The process's three threads beside the main one, and the queues between them.
 
     Args:
-        incoming: What the coordinator says after the launch.
+        incoming: What the coordinator says after the launch: tasks as they travel, and `Stop`.
         outbox: To the coordinator; written to by one thread at a time.
         pulse: The page the coordinator watches.
         logs: This worker's log files.
     """
 
-    def __init__(self, incoming: Iterator[Task | Stop], outbox: Outbox, pulse: Pulse, logs: WorkerLogs) -> None:
+    def __init__(self, incoming: Iterator[Any], outbox: Outbox, pulse: Pulse, logs: WorkerLogs) -> None:
         self._incoming = incoming
         self._outbox = outbox
         self._pulse = pulse
@@ -124,7 +132,8 @@ class Worker:
                         self._abandoned.set()
                     self._to_read.put(None)
                 else:
-                    self._to_read.put(message)
+                    for task in tasks_from_wire(message):
+                        self._to_read.put(task)
         self._cut_off()
 
     def _read(self, stages: Stages) -> None:
@@ -165,7 +174,7 @@ class Worker:
                 self._logs.error(outcome.fault, f"{step} of {tried(outcome.index, outcome.attempt, outcome.part)}")
             self._logs.mini_batch(outcome)
             self._logs.flush()
-            self._send(Done(outcome), payload)
+            self._send(outcome_to_wire(outcome), payload)
             self._pulse.idle(ENCODE)
 
     def _send(self, message: object, payload: bytes = b"") -> None:
