@@ -137,6 +137,7 @@ class Driver:
     def _turn(self, timeout: float) -> None:
         for event in self._crew.engine.poll(timeout):
             self._handle(event)
+        self._log.flush()
         self._watch()
         self._parts.tick()
 
