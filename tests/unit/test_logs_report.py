@@ -196,7 +196,7 @@ def test_rows_that_cannot_be_written_end_the_job_once_and_not_again_at_its_close
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (tree.processed_mini_batches.stat().st_size + 10, limit[1]))
         try:
-            with pytest.raises(OSError, match="processed_mini-batches.csv"):
+            with pytest.raises(OSError, match=r"processed_mini-batches\.csv"):
                 log.flush()
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limit)

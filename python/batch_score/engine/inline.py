@@ -114,6 +114,7 @@ class InlineEngine:
         if outcome.fault is not None:
             files.error(outcome.fault, tried(outcome.index, outcome.attempt, outcome.part))
         files.mini_batch(outcome)
+        files.flush()
         return Said(ready.number, Done(outcome), payload)
 
     def beats(self, worker: int) -> tuple[Beat, Beat]:  # noqa: ARG002 - there is one worker

@@ -159,7 +159,9 @@ class MiniBatchQueue:
         if len(held) == 1 and next(iter(held.values())).task.alone:  # with others beside it, none of them is alone
             return None
         accompanied = bool(held)
-        while (task := self._waiting.take(worker, plan_complete=self.plan_complete, accompanied=accompanied)) is not None:
+        while (
+            task := self._waiting.take(worker, plan_complete=self.plan_complete, accompanied=accompanied)
+        ) is not None:
             if task.describe:
                 return self._leased(task, worker, None)
             split = self._splits.get(task.minibatch.index) or self._cut(task)
