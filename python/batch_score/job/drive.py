@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from batch_score.engine.base import Ended, Said
 from batch_score.errors import JobFailedError
-from batch_score.job.crew import credit, overdue
+from batch_score.job.crew import MOST_AHEAD, TAIL, credit, due, overdue
 from batch_score.job.death import ended_by, is_memory_fault
 from batch_score.job.ledger import lost
 from batch_score.job.split import Failure
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 0.1
 STARVED_S = 0.002
-# Mini-batches the queue holds ready; the planner may be some lists ahead of it.
+# Mini-batches the queue holds ready, at least; the planner may be some lists ahead of it.
 LOW_WATER = 1024
 # The same with those of streams that have a reader, which nobody else can take: bounds the coordinator's memory.
 HIGH_WATER = 1 << 16
@@ -92,6 +92,8 @@ class Driver:
         self._config, self._log, self._breaker = parts.config, parts.log, parts.breaker
         self._started = self._progressed = time.monotonic()
         self._watched = 0.0
+        # With fewer, workers would be sent few at a time, as near the end.
+        self._low_water = max(LOW_WATER, TAIL * MOST_AHEAD * len(parts.crew.environments))
         self._init_failures: Counter[int] = Counter()
         self._most_items: int | None = None
 
@@ -132,7 +134,7 @@ class Driver:
     def _starved(self) -> bool:
         """Workers may be waiting for the plan, so that the loop must come back to it soon."""
         queue = self._queue
-        return not queue.plan_complete and queue.for_anyone < LOW_WATER and queue.pending < HIGH_WATER
+        return not queue.plan_complete and queue.for_anyone < self._low_water and queue.pending < HIGH_WATER
 
     def _turn(self, timeout: float) -> None:
         for event in self._crew.engine.poll(timeout):
@@ -166,10 +168,18 @@ class Driver:
     def _assign(self) -> None:
         """Sends tasks to workers, to each in turn, so that the first ones are not given to one worker."""
         ready = [member for member in self._crew.members.values() if member.ready and not member.killed]
-        allowed = credit(self._queue.pending, len(ready))
-        chosen: dict[int, list[Task]] = {member.number: [] for member in ready}
-        while ready:
-            ready = [member for member in ready if member.held < allowed and self._lease(member, chosen[member.number])]
+        pending, workers = self._queue.pending, len(ready)
+        if not pending:
+            return
+        open_to = [(member, credit(pending, workers, member.pace.ahead)) for member in ready]
+        open_to = [(member, allowed) for member, allowed in open_to if due(member.held, allowed)]
+        chosen: dict[int, list[Task]] = {member.number: [] for member, _ in open_to}
+        while open_to:
+            open_to = [
+                (member, allowed)
+                for member, allowed in open_to
+                if member.held < allowed and self._lease(member, chosen[member.number])
+            ]
         for worker, tasks in chosen.items():
             if tasks:
                 self._crew.engine.send(worker, tasks)
@@ -200,6 +210,7 @@ class Driver:
             self._init_failed(member, message)
         elif isinstance(message, Done):
             member.held -= 1
+            member.pace.add(message.outcome.timings, message.outcome.bytes_read)
             self._done(member, message, event.payload)
 
     def _init_failed(self, member: Member, message: InitFailed) -> None:
