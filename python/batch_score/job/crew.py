@@ -25,7 +25,7 @@ LEAST_AHEAD, MOST_AHEAD = 2, 64
 # Of so many a worker gets as many as there are, also of the last ones; of more only a part, to share them out.
 FEW, TAIL = 4, 4
 # Input that a worker may hold in memory beside what it is at, unless two mini-batches are more than that.
-BYTES_AHEAD = 64_000_000
+BYTES_AHEAD = 32_000_000
 
 
 @dataclass(slots=True)
