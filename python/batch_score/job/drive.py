@@ -168,17 +168,15 @@ class Driver:
     def _assign(self) -> None:
         """Sends tasks to workers, to each in turn, so that the first ones are not given to one worker."""
         ready = [member for member in self._crew.members.values() if member.ready and not member.killed]
-        pending, workers = self._queue.pending, len(ready)
-        if not pending:
-            return
-        open_to = [(member, credit(pending, workers, member.pace.ahead)) for member in ready]
-        open_to = [(member, allowed) for member, allowed in open_to if due(member.held, allowed)]
-        chosen: dict[int, list[Task]] = {member.number: [] for member, _ in open_to}
+        pending = self._queue.pending
+        allowed = {member.number: credit(pending, len(ready), member.pace.ahead) for member in ready}
+        open_to = [member for member in ready if pending and due(member.held, allowed[member.number])]
+        chosen: dict[int, list[Task]] = {member.number: [] for member in open_to}
         while open_to:
             open_to = [
-                (member, allowed)
-                for member, allowed in open_to
-                if member.held < allowed and self._lease(member, chosen[member.number])
+                member
+                for member in open_to
+                if member.held < allowed[member.number] and self._lease(member, chosen[member.number])
             ]
         for worker, tasks in chosen.items():
             if tasks:
