@@ -48,6 +48,8 @@ FEED_S = 0.05
 WATCH_S = 0.05
 # The breakers are about init() failing everywhere; this is for a place where it fails while others work.
 SLOT_TRIES = 3
+# So many tasks are named in a message; a worker that dies between two of them may hold some more.
+MOST_NAMED = 4
 # How long an interrupted job waits for the calls of run() that are under way. A scheduler kills after 30 s or so.
 GRACE_S = 10.0
 
@@ -315,7 +317,7 @@ class Driver:
         """A worker died while it was at several tasks: no try is counted, each is tried again by itself."""
         self._progressed = time.monotonic()
         fault = Fault("WorkerDied", f"the worker {ended_by(event.code, oom=oom)}; each is tried again by itself")
-        where = " and ".join(words(task) for task in suspects)
+        where = named(suspects)
         logger.warning("%s at %s: %s", member.name, where, fault.message)
         self._log.worker_error(fault, where, process=member.name)
 
@@ -397,6 +399,12 @@ class Driver:
 def words(task: Task) -> str:
     """A task in a message."""
     return tried(task.minibatch.index, task.attempt, task.part)
+
+
+def named(tasks: list[Task]) -> str:
+    """Several tasks in a message: the first ones, and how many more."""
+    more = len(tasks) - MOST_NAMED
+    return " and ".join([*map(words, tasks[:MOST_NAMED]), *([f"{more} more"] if more > 0 else [])])
 
 
 def suspected(held: list[Task], event: Ended, killed_at: int | None) -> list[Task]:

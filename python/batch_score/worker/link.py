@@ -41,9 +41,9 @@ class Outbox:
     def put(self, message: object, payload: bytes = b"") -> None:
         """Adds a message behind those that wait; nothing is written yet."""
         pickled = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-        parts = (HEAD.pack(len(pickled), len(payload)), pickled, payload)
+        parts = (HEAD.pack(len(pickled), len(payload)) + pickled, payload)
         self._waiting += [memoryview(part) for part in parts if part]
-        self._length += len(pickled) + len(payload)
+        self._length += sum(map(len, parts))
 
     def flush(self) -> bool:
         """Writes what waits, and tells whether that was all.
