@@ -65,11 +65,11 @@ def test_the_last_tasks_are_shared_out(pending, workers, aheads):
         (100, 0, 4, 4),
         (5, 5, 4, 1),
         (8, 2, 2, 2),
-        (10_000, 2, 64, 64),
-        (512, 2, 64, 64),
-        (100, 2, 64, 12),
-        (8, 2, 64, 4),
-        (6, 2, 64, 3),
+        (10_000, 2, 32, 32),
+        (256, 2, 32, 32),
+        (100, 2, 32, 12),
+        (8, 2, 32, 4),
+        (6, 2, 32, 3),
     ],
 )
 def test_credit(pending, workers, ahead, wanted):
@@ -78,7 +78,7 @@ def test_credit(pending, workers, ahead, wanted):
 
 @pytest.mark.parametrize(
     ("held", "allowed", "wanted"),
-    [(0, 1, True), (1, 1, False), (3, 4, True), (4, 4, False), (33, 64, False), (32, 64, True), (2, 5, True)],
+    [(0, 1, True), (1, 1, False), (3, 4, True), (4, 4, False), (17, 32, False), (16, 32, True), (2, 5, True)],
 )
 def test_many_tasks_are_sent_together(held, allowed, wanted):
     assert due(held, allowed) == wanted

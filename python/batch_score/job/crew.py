@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # How long a worker may have to wait for the coordinator, which may be taking up planned mini-batches.
 LATENCY_S = 0.05
 # Tasks that a worker may hold: enough to read one while another runs; not more than are worth a message together.
-LEAST_AHEAD, MOST_AHEAD = 2, 64
+LEAST_AHEAD, MOST_AHEAD = 2, 32
 # Of so many a worker gets as many as there are, also of the last ones; of more only a part, to share them out.
 FEW, TAIL = 4, 4
 # Input that a worker may hold in memory beside what it is at, unless two mini-batches are more than that.
@@ -30,7 +30,7 @@ BYTES_AHEAD = 32_000_000
 
 @dataclass(slots=True)
 class Pace:
-    """What the recent tries of a worker cost: a slow one counts at once, and is forgotten in some ten quick ones.
+    """What the recent tries of a worker cost: a slow one counts at once, and fades with each quick one.
 
     Attributes:
         whole: Seconds of all stages of a try, 0 when there was none.
