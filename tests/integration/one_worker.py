@@ -41,9 +41,11 @@ class OneWorker:
 
     def send(self, *indices, files=1, to=0):
         """Tasks whose tickets are 100 more than the index of their mini-batch."""
+        tasks = []
         for index in indices:
             minibatch = MiniBatch(index, "", 0, 0, index, files, files=(f"file-{index}",) * files)
-            self.engine.send(to, Task(minibatch, 0, index, ticket=100 + index))
+            tasks.append(Task(minibatch, 0, index, ticket=100 + index))
+        self.engine.send(to, tasks)
 
     def events(self, kind, timeout=20.0):
         """What happens until a message of this class, or the end, has come."""

@@ -156,6 +156,29 @@ def test_a_worker_that_takes_nothing_can_be_killed(one_worker):
     assert [event.code for event in worker.events(Ended)] == [-signal.SIGKILL]
 
 
+DYING = """
+    import os
+
+    def run(files):
+        if files[0].endswith("file-30"):
+            os._exit(3)
+        return files
+"""
+
+
+def test_what_was_told_has_been_logged_and_a_death_names_the_task_that_ran(one_worker):
+    worker = one_worker(DYING)
+    worker.events(Ready)
+    worker.send(*range(60))
+    events = worker.events(Ended)
+    told = [outcome.index for outcome in outcomes(events)]
+    assert told == list(range(len(told)))
+    assert len(told) <= 30
+    log = worker.tree.worker_log(worker.launch.name).read_text(encoding="utf-8")
+    assert [index for index in told if f"mini-batch {index} try 0: RUN_DONE" not in log] == []
+    assert events[-1].run.ticket == 130
+
+
 # The message of the fault of mini-batch 0 is longer than any socket buffer.
 TALKING = """
     def run(files):

@@ -4,27 +4,124 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_score.job.crew import MOST_AHEAD, Crew, Member, at, credit, overdue
-from batch_score.minibatch import Status
+from batch_score.job.crew import (
+    BYTES_AHEAD,
+    FEW,
+    LEAST_AHEAD,
+    MOST_AHEAD,
+    TAIL,
+    Crew,
+    Member,
+    Pace,
+    at,
+    credit,
+    due,
+    overdue,
+)
+from batch_score.minibatch import Status, Timings
 from batch_score.worker.pulse import IDLE, INIT, Beat
 
 NOTHING = Beat(IDLE, 0.0)
 LIMITS = {"load_limit": 5.0, "run_limit": 10.0}
 
 
-@given(st.integers(0, 10**6), st.integers(0, 500))
-def test_credit_is_at_least_one_and_leaves_something_for_everyone(pending, workers):
-    found = credit(pending, workers)
-    assert 1 <= found <= MOST_AHEAD
+SECONDS = st.floats(0, 1e5)
+AHEAD = st.integers(LEAST_AHEAD, MOST_AHEAD)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 500), AHEAD)
+def test_credit_is_at_least_one_and_leaves_something_for_everyone(pending, workers, ahead):
+    found = credit(pending, workers, ahead)
+    assert 1 <= found <= ahead
     assert found == 1 or found * workers <= pending
+    assert found <= FEW or found * workers * TAIL <= pending
+
+
+@given(st.integers(0, 5000), st.integers(1, 20), st.lists(AHEAD, min_size=20, max_size=20))
+def test_the_last_tasks_are_shared_out(pending, workers, aheads):
+    """While all are equally quick, nobody holds more than a few when there is nothing left for the others."""
+    held = [0] * workers
+    while pending:
+        for worker in range(workers):
+            allowed = credit(pending, workers, aheads[worker])
+            if due(held[worker], allowed):
+                taken = min(allowed - held[worker], pending)
+                held[worker] += taken
+                pending -= taken
+        if pending:
+            held = [max(0, one - 1) for one in held]
+    assert max(held) <= FEW
 
 
 @pytest.mark.parametrize(
-    ("pending", "workers", "wanted"),
-    [(100, 2, 4), (8, 2, 4), (7, 2, 3), (2, 2, 1), (0, 2, 1), (1, 0, 1), (100, 0, 4), (5, 5, 1)],
+    ("pending", "workers", "ahead", "wanted"),
+    [
+        (100, 2, 4, 4),
+        (8, 2, 4, 4),
+        (7, 2, 4, 3),
+        (2, 2, 4, 1),
+        (0, 2, 4, 1),
+        (1, 0, 4, 1),
+        (100, 0, 4, 4),
+        (5, 5, 4, 1),
+        (8, 2, 2, 2),
+        (10_000, 2, 32, 32),
+        (256, 2, 32, 32),
+        (100, 2, 32, 12),
+        (8, 2, 32, 4),
+        (6, 2, 32, 3),
+    ],
 )
-def test_credit(pending, workers, wanted):
-    assert credit(pending, workers) == wanted
+def test_credit(pending, workers, ahead, wanted):
+    assert credit(pending, workers, ahead) == wanted
+
+
+@pytest.mark.parametrize(
+    ("held", "allowed", "wanted"),
+    [(0, 1, True), (1, 1, False), (3, 4, True), (4, 4, False), (17, 32, False), (16, 32, True), (2, 5, True)],
+)
+def test_many_tasks_are_sent_together(held, allowed, wanted):
+    assert due(held, allowed) == wanted
+
+
+@given(st.lists(st.tuples(SECONDS, SECONDS, SECONDS, st.integers(0, 10**12)), max_size=5))
+def test_how_far_ahead_is_bounded_in_number_and_in_bytes(tries):
+    pace = Pace()
+    for load, run, encode, size in tries:
+        pace.add(Timings(load=load, run=run, encode=encode), size)
+    assert LEAST_AHEAD <= pace.ahead <= MOST_AHEAD
+    largest = max((size for *_, size in tries[-1:]), default=0)
+    assert pace.ahead == LEAST_AHEAD or pace.ahead * largest <= BYTES_AHEAD
+
+
+@pytest.mark.parametrize(
+    ("load", "run", "encode", "size", "wanted"),
+    [
+        (0.00001, 0.00001, 0.00001, 0, MOST_AHEAD),
+        (0.001, 0.020, 0.001, 0, 4),
+        (0.010, 0.010, 0.010, 0, 9),
+        (0.1, 10.0, 0.1, 0, 2),
+        (10.0, 0.1, 0.1, 0, 2),
+        (0.001, 0.001, 0.001, 10_000_000, 3),
+        (0.001, 0.001, 0.001, 100_000_000, 2),
+    ],
+)
+def test_how_far_ahead(load, run, encode, size, wanted):
+    pace = Pace()
+    pace.add(Timings(load=load, run=run, encode=encode), size)
+    assert pace.ahead == wanted
+
+
+def test_a_slow_try_counts_at_once_and_is_forgotten_in_time():
+    pace, quick = Pace(), Timings(run=0.0001)
+    for _ in range(5):
+        pace.add(quick, 0)
+    assert pace.ahead == MOST_AHEAD
+    pace.add(Timings(run=1.0), 0)
+    assert pace.ahead == LEAST_AHEAD
+    for _ in range(50):
+        pace.add(quick, 0)
+    assert pace.ahead == MOST_AHEAD
 
 
 @pytest.mark.parametrize(

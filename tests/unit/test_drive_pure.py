@@ -3,7 +3,7 @@
 import pytest
 
 from batch_score.engine.base import Ended
-from batch_score.job.drive import spent, suspected
+from batch_score.job.drive import named, spent, suspected
 from batch_score.minibatch import MiniBatch, Timings
 from batch_score.worker.messages import Task
 from batch_score.worker.pulse import IDLE, INIT, Beat
@@ -33,6 +33,19 @@ def at(ticket):
 )
 def test_who_is_suspected(load, run, encode, killed_at, wanted):
     assert [task.ticket for task in suspected(HELD, Ended(0, -9, load, run, encode), killed_at)] == wanted
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted"),
+    [
+        (1, "mini-batch 7, try 0"),
+        (2, "mini-batch 7, try 0 and mini-batch 7, try 0"),
+        (4, " and ".join(["mini-batch 7, try 0"] * 4)),
+        (64, " and ".join(["mini-batch 7, try 0"] * 4) + " and 60 more"),
+    ],
+)
+def test_many_tasks_are_not_all_named(count, wanted):
+    assert named([HELD[0]] * count) == wanted
 
 
 @pytest.mark.parametrize(

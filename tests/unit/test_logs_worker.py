@@ -121,6 +121,7 @@ def test_the_entry_script_logger_writes_to_its_own_file_and_nowhere_else(tree, l
 
 def test_a_mini_batch_is_a_line_with_the_fields_of_the_contract(tree, logs):
     logs.mini_batch(OUTCOME)
+    logs.flush()
     assert tree.worker_log("process000").read_text() == (
         f"2020-10-24T02:59:04.227237|INFO|{os.getpid()}|MainThread|mini-batch 12 try 1: RUN_DONE, ip 10.0.0.4, "
         "total 10, succeeded 9, failed 1, start 2020-10-24T02:59:04.227237, duration 0.875000 s, "
@@ -131,6 +132,7 @@ def test_a_mini_batch_is_a_line_with_the_fields_of_the_contract(tree, logs):
 def test_lines_about_mini_batches_are_of_level_info(tree):
     logs = WorkerLogs(tree, "process000", "WARNING")
     logs.mini_batch(OUTCOME)
+    logs.flush()
     assert files(tree) == set()
 
 

@@ -19,7 +19,7 @@ def test_amounts_add_up():
 
 
 def test_an_unknown_amount_is_an_error():
-    with pytest.raises(AttributeError):
+    with pytest.raises(TypeError):
         Totals().plus(rows=1)
 
 

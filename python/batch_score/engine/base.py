@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from batch_score.worker.messages import Done, InitFailed, Launch, Ready, Task
     from batch_score.worker.pulse import Beat
 
@@ -48,8 +50,8 @@ class Engine(Protocol):
         """Starts a worker; it says Ready or InitFailed, or ends."""
         ...
 
-    def send(self, worker: int, task: Task) -> None:
-        """Hands a worker a task; a worker that has just died is reported by `poll`, not here."""
+    def send(self, worker: int, tasks: Sequence[Task]) -> None:
+        """Hands a worker tasks; a worker that has just died is reported by `poll`, not here."""
         ...
 
     def stop(self, worker: int, *, abandon: bool = False) -> None:

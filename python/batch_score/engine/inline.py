@@ -25,6 +25,8 @@ from batch_score.worker.stages import Stages, fault_of
 from batch_score.worker.workplace import workplace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from batch_score.logs.worker import WorkerLogs
     from batch_score.worker.scorer import Scorer
 
@@ -74,9 +76,9 @@ class InlineEngine:
         self._ready = _Ready(launch.number, files, scorer, Stages(launch.spec, scorer))
         self._events.append(Said(launch.number, Ready(time.perf_counter() - begin)))
 
-    def send(self, worker: int, task: Task) -> None:  # noqa: ARG002 - there is one worker
-        """Queues a task."""
-        self._tasks.append(task)
+    def send(self, worker: int, tasks: Sequence[Task]) -> None:  # noqa: ARG002 - there is one worker
+        """Queues tasks."""
+        self._tasks += tasks
 
     def stop(self, worker: int, *, abandon: bool = False) -> None:
         """Shuts the scorer down after the queued tasks; with `abandon` these are dropped."""
@@ -112,6 +114,7 @@ class InlineEngine:
         if outcome.fault is not None:
             files.error(outcome.fault, tried(outcome.index, outcome.attempt, outcome.part))
         files.mini_batch(outcome)
+        files.flush()
         return Said(ready.number, Done(outcome), payload)
 
     def beats(self, worker: int) -> tuple[Beat, Beat]:  # noqa: ARG002 - there is one worker

@@ -16,12 +16,18 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from batch_score.engine.base import Ended, Event, Said
 from batch_score.logs.tree import LogTree
 from batch_score.worker.link import Inbox, Outbox
-from batch_score.worker.messages import Launch, Stop, Task
+from batch_score.worker.messages import Done, Launch, Stop, outcome_from_wire, tasks_to_wire
 from batch_score.worker.pulse import ENCODE, LOAD, RUN, Beat, Pulse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from batch_score.worker.messages import Task
 
 logger = logging.getLogger(__name__)
 
@@ -74,9 +80,9 @@ class LocalEngine:
         self._selector.register(child.exit_fd, selectors.EVENT_READ, launch.number)
         self._say(launch.number, launch)
 
-    def send(self, worker: int, task: Task) -> None:
-        """Hands a worker a task."""
-        self._say(worker, task)
+    def send(self, worker: int, tasks: Sequence[Task]) -> None:
+        """Hands a worker tasks, in one message."""
+        self._say(worker, tasks_to_wire(tasks))
 
     def stop(self, worker: int, *, abandon: bool = False) -> None:
         """Lets a worker finish what it was sent and leave; with `abandon` only what `run()` has begun on."""
@@ -124,7 +130,7 @@ class LocalEngine:
     def _receive(self, worker: int, child: _Child) -> list[Event]:
         """What one reading gives, so that all workers get their turn; an exit is reported by itself."""
         try:
-            return [Said(worker, message, payload) for message, payload in child.inbox.receive()]
+            return _said(worker, child.inbox.receive())
         except BlockingIOError:
             return []
         except (EOFError, OSError):
@@ -140,7 +146,7 @@ class LocalEngine:
         # Not to the end of the stream: a process of the script in another session may hold it open.
         with contextlib.suppress(EOFError, OSError):
             while True:
-                events += [Said(worker, message, payload) for message, payload in child.inbox.receive()]
+                events += _said(worker, child.inbox.receive())
         beats = [child.pulse.read(stage) for stage in (LOAD, RUN, ENCODE)]
         self._release(child)
         return [*events, Ended(worker, code, *beats)]
@@ -176,6 +182,14 @@ class LocalEngine:
             self._release(child)
         self._children.clear()
         self._selector.close()
+
+
+def _said(worker: int, messages: Sequence[tuple[Any, bytes]]) -> list[Event]:
+    """What a worker has said; of its messages only an outcome is a plain tuple."""
+    return [
+        Said(worker, Done(outcome_from_wire(message)) if isinstance(message, tuple) else message, payload)
+        for message, payload in messages
+    ]
 
 
 def _spawn(launch: Launch, connection: int, page: int) -> subprocess.Popen[bytes]:

@@ -15,9 +15,50 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from batch_score.engine.base import Engine
+    from batch_score.minibatch import Timings
     from batch_score.worker.messages import WorkerSpec
 
-MOST_AHEAD = 4
+# How long a worker may have to wait for the coordinator, which may be taking up planned mini-batches.
+LATENCY_S = 0.05
+# Tasks that a worker may hold: enough to read one while another runs; not more than are worth a message together.
+LEAST_AHEAD, MOST_AHEAD = 2, 32
+# Of so many a worker gets as many as there are, also of the last ones; of more only a part, to share them out.
+FEW, TAIL = 4, 4
+# Input that a worker may hold in memory beside what it is at, unless two mini-batches are more than that.
+BYTES_AHEAD = 32_000_000
+
+
+@dataclass(slots=True)
+class Pace:
+    """What the recent tries of a worker cost: a slow one counts at once, and fades with each quick one.
+
+    Attributes:
+        whole: Seconds of all stages of a try, 0 when there was none.
+        slowest: Seconds of the stage that takes longest, and so decides how soon the next task is needed.
+        size: Bytes of input.
+    """
+
+    whole: float = 0.0
+    slowest: float = 0.0
+    size: float = 0.0
+
+    def add(self, timings: Timings, size: int) -> None:
+        """Another try has ended."""
+        self.whole = _remembered(self.whole, timings.load + timings.run + timings.encode)
+        self.slowest = _remembered(self.slowest, max(timings.load, timings.run, timings.encode))
+        self.size = _remembered(self.size, size)
+
+    @property
+    def ahead(self) -> int:
+        """Tasks that keep the worker busy while one goes through its stages and the coordinator is elsewhere."""
+        if not self.slowest:
+            return LEAST_AHEAD
+        needed = 1 + (self.whole + LATENCY_S) / self.slowest
+        return int(max(LEAST_AHEAD, min(MOST_AHEAD, needed, BYTES_AHEAD / max(1.0, self.size))))
+
+
+def _remembered(before: float, now: float) -> float:
+    return max(now, (3 * before + now) / 4)
 
 
 @dataclass(slots=True)
@@ -32,6 +73,7 @@ class Member:
         killed: Why the coordinator killed it, None otherwise.
         killed_at: The ticket of the task it was killed for.
         held: Tasks it was sent and has not answered.
+        pace: What its recent tries cost.
     """
 
     number: int
@@ -41,6 +83,7 @@ class Member:
     killed: Status | None = None
     killed_at: int | None = None
     held: int = 0
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def name(self) -> str:
@@ -48,9 +91,21 @@ class Member:
         return process_name(self.number)
 
 
-def credit(pending: int, workers: int) -> int:
-    """How many tasks a worker may hold: enough to overlap its stages, few enough to share out the last ones."""
-    return max(1, min(MOST_AHEAD, pending // max(1, workers)))
+def credit(pending: int, workers: int, ahead: int) -> int:
+    """How many tasks a worker may hold: enough to overlap its stages, few enough to share out the last ones.
+
+    Args:
+        pending: Tasks that wait for a worker.
+        workers: Among so many they are shared out.
+        ahead: What the worker needs to stay busy.
+    """
+    share = pending // max(1, workers)
+    return max(1, min(ahead, max(share // TAIL, min(FEW, share))))
+
+
+def due(held: int, allowed: int) -> bool:
+    """Whether a worker is sent more tasks now: many quick ones together, as soon as half of them are done."""
+    return held < allowed if allowed <= FEW else held <= allowed // 2
 
 
 def overdue(load: Beat, run: Beat, now: float, *, load_limit: float, run_limit: float) -> Status | None:

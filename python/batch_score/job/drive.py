@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from batch_score.engine.base import Ended, Said
 from batch_score.errors import JobFailedError
-from batch_score.job.crew import credit, overdue
+from batch_score.job.crew import MOST_AHEAD, TAIL, credit, due, overdue
 from batch_score.job.death import ended_by, is_memory_fault
 from batch_score.job.ledger import lost
 from batch_score.job.split import Failure
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 0.1
 STARVED_S = 0.002
-# Mini-batches the queue holds ready; the planner may be some lists ahead of it.
+# Mini-batches the queue holds ready, at least; the planner may be some lists ahead of it.
 LOW_WATER = 1024
 # The same with those of streams that have a reader, which nobody else can take: bounds the coordinator's memory.
 HIGH_WATER = 1 << 16
@@ -48,6 +48,8 @@ FEED_S = 0.05
 WATCH_S = 0.05
 # The breakers are about init() failing everywhere; this is for a place where it fails while others work.
 SLOT_TRIES = 3
+# So many tasks are named in a message; a worker that dies between two of them may hold some more.
+MOST_NAMED = 4
 # How long an interrupted job waits for the calls of run() that are under way. A scheduler kills after 30 s or so.
 GRACE_S = 10.0
 
@@ -92,6 +94,8 @@ class Driver:
         self._config, self._log, self._breaker = parts.config, parts.log, parts.breaker
         self._started = self._progressed = time.monotonic()
         self._watched = 0.0
+        # With fewer, workers would be sent few at a time, as near the end.
+        self._low_water = max(LOW_WATER, TAIL * MOST_AHEAD * len(parts.crew.environments))
         self._init_failures: Counter[int] = Counter()
         self._most_items: int | None = None
 
@@ -132,11 +136,12 @@ class Driver:
     def _starved(self) -> bool:
         """Workers may be waiting for the plan, so that the loop must come back to it soon."""
         queue = self._queue
-        return not queue.plan_complete and queue.for_anyone < LOW_WATER and queue.pending < HIGH_WATER
+        return not queue.plan_complete and queue.for_anyone < self._low_water and queue.pending < HIGH_WATER
 
     def _turn(self, timeout: float) -> None:
         for event in self._crew.engine.poll(timeout):
             self._handle(event)
+        self._log.flush()
         self._watch()
         self._parts.tick()
 
@@ -165,16 +170,27 @@ class Driver:
     def _assign(self) -> None:
         """Sends tasks to workers, to each in turn, so that the first ones are not given to one worker."""
         ready = [member for member in self._crew.members.values() if member.ready and not member.killed]
-        allowed = credit(self._queue.pending, len(ready))
-        while ready:
-            ready = [member for member in ready if member.held < allowed and self._send(member)]
+        pending = self._queue.pending
+        allowed = {member.number: credit(pending, len(ready), member.pace.ahead) for member in ready}
+        open_to = [member for member in ready if pending and due(member.held, allowed[member.number])]
+        chosen: dict[int, list[Task]] = {member.number: [] for member in open_to}
+        while open_to:
+            open_to = [
+                member
+                for member in open_to
+                if member.held < allowed[member.number] and self._lease(member, chosen[member.number])
+            ]
+        for worker, tasks in chosen.items():
+            if tasks:
+                self._crew.engine.send(worker, tasks)
 
-    def _send(self, member: Member) -> bool:
+    def _lease(self, member: Member, chosen: list[Task]) -> bool:
+        """Adds the next task for a worker to those chosen for it; tells whether there was one."""
         task = self._queue.lease(member.number)
         if task is None:
             return False
         member.held += 1
-        self._crew.engine.send(member.number, task)
+        chosen.append(task)
         return True
 
     def _handle(self, event: Event) -> None:
@@ -194,6 +210,7 @@ class Driver:
             self._init_failed(member, message)
         elif isinstance(message, Done):
             member.held -= 1
+            member.pace.add(message.outcome.timings, message.outcome.bytes_read)
             self._done(member, message, event.payload)
 
     def _init_failed(self, member: Member, message: InitFailed) -> None:
@@ -300,7 +317,7 @@ class Driver:
         """A worker died while it was at several tasks: no try is counted, each is tried again by itself."""
         self._progressed = time.monotonic()
         fault = Fault("WorkerDied", f"the worker {ended_by(event.code, oom=oom)}; each is tried again by itself")
-        where = " and ".join(words(task) for task in suspects)
+        where = named(suspects)
         logger.warning("%s at %s: %s", member.name, where, fault.message)
         self._log.worker_error(fault, where, process=member.name)
 
@@ -382,6 +399,12 @@ class Driver:
 def words(task: Task) -> str:
     """A task in a message."""
     return tried(task.minibatch.index, task.attempt, task.part)
+
+
+def named(tasks: list[Task]) -> str:
+    """Several tasks in a message: the first ones, and how many more."""
+    more = len(tasks) - MOST_NAMED
+    return " and ".join([*map(words, tasks[:MOST_NAMED]), *([f"{more} more"] if more > 0 else [])])
 
 
 def suspected(held: list[Task], event: Ended, killed_at: int | None) -> list[Task]:

@@ -194,7 +194,7 @@ class Ledger:
             self.has_header = True
 
     def report_try(self, task: Task, outcome: Outcome, process: str) -> None:
-        """One line in the report of tries."""
+        """One line in the report of tries, which the loop writes at the end of its turn."""
         self._log.report_try(task.minibatch, outcome, process=process, picked=task.attempt + 1)
 
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from batch_score.job.split import MOST_WORKERS_LOST, Part, Split
+from batch_score.job.split import MOST_WORKERS_LOST, Part, Scored, Split
 from batch_score.job.waiting import WaitingTasks
 from batch_score.worker.messages import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-    from batch_score.job.split import Bad, Failure, Scored
+    from batch_score.job.split import Bad, Failure
     from batch_score.minibatch import FailedItem, MiniBatch
 
 # While nothing has succeeded in the whole job, so many parts may fail: a script that always fails is not worth more.
@@ -47,6 +47,36 @@ class _Lease:
     task: Task
     worker: int
     part: Part | None
+
+
+class _Leases:
+    """The leases that stand, by ticket and by worker: none is looked for among those of others."""
+
+    def __init__(self) -> None:
+        self._all: dict[int, _Lease] = {}
+        self._of: dict[int, dict[int, _Lease]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._all)
+
+    def add(self, lease: _Lease) -> None:
+        ticket = lease.task.ticket
+        self._all[ticket] = self._of.setdefault(lease.worker, {})[ticket] = lease
+
+    def get(self, ticket: int) -> _Lease | None:
+        return self._all.get(ticket)
+
+    def end(self, ticket: int) -> _Lease:
+        lease = self._all.pop(ticket)
+        of_worker = self._of[lease.worker]
+        del of_worker[ticket]
+        if not of_worker:
+            del self._of[lease.worker]
+        return lease
+
+    def of(self, worker: int) -> dict[int, _Lease]:
+        """Those of one worker, oldest first; not to be changed."""
+        return self._of.get(worker, {})
 
 
 class MiniBatchQueue:
@@ -83,7 +113,7 @@ class MiniBatchQueue:
         self._bisect = bisect
         self._most_workers_lost = most_workers_lost
         self._waiting = WaitingTasks()
-        self._leases: dict[int, _Lease] = {}
+        self._leases = _Leases()
         self._splits: dict[int, Split] = {}
         self._undescribed: dict[int, Settled] = {}
         self._held: dict[int, list[Task]] = {}
@@ -125,11 +155,12 @@ class MiniBatchQueue:
 
     def lease(self, worker: int) -> Task | None:
         """The next task for `worker`, None when there is none for it now."""
-        holds = [lease.task.alone for lease in self._leases.values() if lease.worker == worker]
-        if any(holds):
+        held = self._leases.of(worker)
+        if len(held) == 1 and next(iter(held.values())).task.alone:  # with others beside it, none of them is alone
             return None
+        accompanied = bool(held)
         while (
-            task := self._waiting.take(worker, plan_complete=self.plan_complete, accompanied=bool(holds))
+            task := self._waiting.take(worker, plan_complete=self.plan_complete, accompanied=accompanied)
         ) is not None:
             if task.describe:
                 return self._leased(task, worker, None)
@@ -144,12 +175,13 @@ class MiniBatchQueue:
 
     def _leased(self, task: Task, worker: int, part: Part | None) -> Task:
         self._tickets += 1
-        task = replace(task, ticket=self._tickets)
+        attempt, span = task.attempt, task.part
         if part is not None:
+            attempt = part.tries
             span = None if part.size == task.minibatch.rows else (part.start, part.stop)
-            task = replace(task, attempt=part.tries, part=span)
-        self._leases[task.ticket] = _Lease(task, worker, part)
-        return task
+        leased = Task(task.minibatch, attempt, task.first_item, span, task.describe, task.alone, self._tickets)
+        self._leases.add(_Lease(leased, worker, part))
+        return leased
 
     def _whole(self, task: Task) -> Part:
         return Part(0, task.minibatch.rows, 0, self._max_try)
@@ -193,7 +225,7 @@ class MiniBatchQueue:
 
     def holds(self, worker: int) -> list[Task]:
         """The tasks leased to `worker`, oldest first."""
-        return [lease.task for lease in self._leases.values() if lease.worker == worker]
+        return [lease.task for lease in self._leases.of(worker).values()]
 
     def scored(self, ticket: int, result: Any, *, run: bool = True) -> Settled | None:
         """A leased task was scored; gives what its mini-batch came to, if that is now known.
@@ -203,21 +235,19 @@ class MiniBatchQueue:
             result: What came of it.
             run: `run()` was called and returned, which it is not for a part without any readable item.
         """
-        lease = self._leases.pop(ticket)
+        lease = self._leases.end(ticket)
         if run:
             self._go_on()
         task, part = lease.task, lease.part or self._whole(lease.task)
         split = self._splits.get(task.minibatch.index)
-        if split is None:
-            split = Split(part, divisible=False)
-            split.take()
-            split.succeed(part, result)
-            return self._conclude(task, split)
+        if split is None:  # all of it at the first try, as nearly always
+            self.settled += 1
+            return Settled(task, failed=False, scored=(Scored(part, result),), bad=())
         return self._after(task, split, partial(split.succeed, part, result))
 
     def fail(self, ticket: int, failure: Failure) -> Settled | None:
         """A try of a leased task failed; gives what its mini-batch came to, if that is now known."""
-        lease = self._leases.pop(ticket)
+        lease = self._leases.end(ticket)
         task, part = lease.task, lease.part
         if part is None:
             return self._described(task, None)
@@ -231,7 +261,7 @@ class MiniBatchQueue:
 
     def described(self, ticket: int, items: Iterable[FailedItem] | None) -> Settled:
         """A worker has told keys and records of bad items, or could not."""
-        return self._described(self._leases.pop(ticket).task, items)
+        return self._described(self._leases.end(ticket).task, items)
 
     def _described(self, task: Task, items: Iterable[FailedItem] | None) -> Settled:
         self.settled += 1
@@ -310,10 +340,10 @@ class MiniBatchQueue:
             worker: The worker.
             suspects: Tickets of tasks of which one may have killed it: each will be alone with its next worker.
         """
-        held = [lease for lease in self._leases.values() if lease.worker == worker]
+        held = list(self._leases.of(worker).values())
         for lease in reversed(held):
             task = replace(lease.task, alone=lease.task.alone or lease.task.ticket in suspects)
-            del self._leases[task.ticket]
+            self._leases.end(task.ticket)
             split, part = self._splits.get(task.minibatch.index), lease.part
             if split is None or part is None:
                 self._offer(task, 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
+from operator import add, attrgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,7 +47,10 @@ class Totals:
 
     def plus(self, **amounts: int) -> Totals:
         """These totals and `amounts` more."""
-        return replace(self, **{name: getattr(self, name) + amount for name, amount in amounts.items()})
+        return Totals(*map(add, _VALUES(self), _VALUES(Totals(**amounts))))
+
+
+_VALUES = attrgetter(*(field.name for field in fields(Totals)))
 
 
 def restored(summary: Summary, *, short_return_fails: bool) -> Totals:

@@ -101,7 +101,7 @@ class JobLog:
         return tuple(self._errors.items())
 
     def report_try(self, minibatch: MiniBatch, outcome: Outcome, *, process: str, picked: int, node: str = "") -> None:
-        """Appends one try to the report; the row is in the file when this returns.
+        """Adds one try to the report; the row is in the file after the next `flush`.
 
         Args:
             minibatch: What was tried.
@@ -109,15 +109,20 @@ class JobLog:
             process: The worker, e.g. `process000`.
             picked: How often the mini-batch has been handed out, this try included.
             node: The worker's node; empty stands for this one.
-
-        Raises:
-            OSError: The report cannot be written.
         """
         place = node or self._tree.node
         address = self._addresses.get(place, place)
         self._tries.add(minibatch, outcome, process=process, address=address, picked=picked)
         if outcome.fault is not None:
             self._count(outcome.fault, self._tree.on(place).user_error(process))
+
+    def flush(self) -> None:
+        """Writes the tries that were added to the report.
+
+        Raises:
+            OSError: The report cannot be written.
+        """
+        self._tries.flush()
 
     def report_fault(self, fault: Fault, *, process: str, node: str = "") -> None:
         """Counts an error that belongs to no try, e.g. of `init()`."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii as _json_text
 from typing import TYPE_CHECKING, NamedTuple
 
-from batch_score.logs.text import AppendFile, one_line, open_lines, replace_text, utc_text
+from batch_score.logs.text import AppendFile, one_line, replace_text, utc_text
 from batch_score.minibatch import Status
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class _Sums:
 
 
 class TryReport:
-    """Writes the report of tries, a row at a time, and sums it up without reading it again.
+    """Writes the report of tries, some rows at a time, and sums it up without reading it again.
 
     Rows of an earlier start of the same run are kept and counted: the file is read once, at the beginning.
     Rows hold no line break, so a row that a crash cut in two is recognised and dropped.
@@ -134,13 +134,14 @@ class TryReport:
         for one in _earlier_tries(path):
             self._add(one)
         self._file = AppendFile(path)
-        self._lines = open_lines(self._file)
-        self._writer = csv.writer(self._lines, lineterminator="\n")
+        self._rows = io.StringIO(newline="")
+        self._writer = csv.writer(self._rows, lineterminator="\n")
         if not path.exists() or path.stat().st_size == 0:
             self._writer.writerow(TRY_COLUMNS)
+            self.flush()
 
     def add(self, minibatch: MiniBatch, outcome: Outcome, *, process: str, address: str, picked: int) -> None:
-        """Appends the row of one try; it is in the file when this returns.
+        """Adds the row of one try; it is in the file after the next `flush`.
 
         Args:
             minibatch: What was tried.
@@ -148,9 +149,6 @@ class TryReport:
             process: The worker, e.g. `process000`.
             address: The worker's node.
             picked: How often the mini-batch has been handed out, this try included.
-
-        Raises:
-            OSError: The file cannot be written.
         """
         timings, fault = outcome.timings, outcome.fault
         one = _Try(
@@ -179,13 +177,28 @@ class TryReport:
             )
         )
 
-    def close(self) -> None:
-        """Writes both summaries and closes the report.
+    def flush(self) -> None:
+        """Writes the rows that were added, in one piece.
 
         Raises:
-            OSError: A summary cannot be written.
+            OSError: The file cannot be written; these rows are given up, for a part of them may stand there.
         """
-        self._lines.close()
+        text = self._rows.getvalue()
+        if text:
+            self._rows.seek(0)
+            self._rows.truncate()
+            self._file.write_text(text)
+
+    def close(self) -> None:
+        """Writes what is left and both summaries, and closes the report.
+
+        Raises:
+            OSError: The report or a summary cannot be written.
+        """
+        try:
+            self.flush()
+        finally:
+            self._file.close()
         replace_text(self._tree.process_summary, _table(PROCESS_SUMMARY_COLUMNS, self._process_rows()))
         replace_text(self._tree.node_summary, _table(NODE_SUMMARY_COLUMNS, self._node_rows()))
 
@@ -215,15 +228,17 @@ def _seconds(value: float) -> str:
 
 def _detail(minibatch: MiniBatch, outcome: Outcome) -> str:
     """What the try worked on, as JSON; a long list of files is cut, `rows` has their number."""
-    detail: dict[str, object] = {"attempt": outcome.attempt, "returned": outcome.returned}
-    if outcome.part is not None:
-        detail["items"] = outcome.part
+    # By hand: to make an encoder for each of a hundred thousand of them takes longer than all else in a row.
+    items = "" if outcome.part is None else f'"items": {list(outcome.part)}, '
     if minibatch.files:
-        detail["files"] = minibatch.files[:_LONGEST_LISTING]
+        place = f'"files": [{", ".join(map(_json_text, minibatch.files[:_LONGEST_LISTING]))}]'
     else:
-        detail.update(source=minibatch.source, offset=minibatch.offset, length=minibatch.length)
-    detail.update(first_row=minibatch.first_row, rows=minibatch.rows, dataset=minibatch.dataset)
-    return json.dumps(detail)
+        source = _json_text(minibatch.source)
+        place = f'"source": {source}, "offset": {minibatch.offset}, "length": {minibatch.length}'
+    return (
+        f'{{"attempt": {outcome.attempt}, "returned": {outcome.returned}, {items}{place}, '
+        f'"first_row": {minibatch.first_row}, "rows": {minibatch.rows}, "dataset": {minibatch.dataset}}}'
+    )
 
 
 def _table(columns: tuple[str, ...], rows: Iterable[tuple[str | int, ...]]) -> str:

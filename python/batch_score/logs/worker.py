@@ -1,8 +1,8 @@
 """The worker's side of the log tree.
 
-Nothing here buffers more than an unfinished line, and `flush()` writes that too: whatever a worker logged is
-in its files before the mini-batch is reported, even if the process is killed the next moment. A file is made
-when something is written to it, so a hundred quiet workers leave no empty files.
+Nothing here buffers more than an unfinished line and the lines about mini-batches, and `flush()` writes these too:
+whatever a worker logged is in its files before the mini-batch is reported, even if the process is killed the next
+moment. A file is made when something is written to it, so a hundred quiet workers leave no empty files.
 """
 
 from __future__ import annotations
@@ -63,6 +63,9 @@ class WorkerLogs:
         ]
         streams = [open_lines(file) for file in self._files]
         self._stdout, self._stderr, self._own, self._script = streams
+        # Lines about mini-batches leave together; a record's handler flushes the stream behind each one.
+        self._own.reconfigure(line_buffering=False)
+        self._pid = os.getpid()
         # Not one of the process-wide loggers, so that two jobs in one process never share it.
         self._script_logger = logging.Logger("entry_script", self._level)  # noqa: LOG001 - see above
         self._script_logger.addHandler(logging.StreamHandler(self._script))
@@ -102,13 +105,13 @@ class WorkerLogs:
         return self._script_logger
 
     def mini_batch(self, outcome: Outcome) -> None:
-        """Writes the line about one try to the worker's log, as a record of level INFO."""
+        """Adds the line about one try to the worker's log, as a record of level INFO; `flush` writes it."""
         if self._level > logging.INFO:
             return
         timings = outcome.timings
         elapsed = timings.load + timings.run + timings.encode
         self._own.write(
-            f"{utc_text(self._clock())}|INFO|{os.getpid()}|{threading.current_thread().name}|"
+            f"{utc_text(self._clock())}|INFO|{self._pid}|{threading.current_thread().name}|"
             f"mini-batch {outcome.index} try {outcome.attempt}: {outcome.status}, ip {self._address}, "
             f"total {outcome.total}, succeeded {outcome.succeeded}, failed {outcome.total - outcome.succeeded}, "
             f"start {utc_text(timings.started)}, duration {elapsed:.6f} s, "

@@ -32,12 +32,18 @@ class Outbox:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._waiting: list[memoryview] = []
+        self._length = 0
+
+    def __len__(self) -> int:
+        """Bytes that were put since all was last written."""
+        return self._length
 
     def put(self, message: object, payload: bytes = b"") -> None:
         """Adds a message behind those that wait; nothing is written yet."""
         pickled = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-        parts = (HEAD.pack(len(pickled), len(payload)), pickled, payload)
+        parts = (HEAD.pack(len(pickled), len(payload)) + pickled, payload)
         self._waiting += [memoryview(part) for part in parts if part]
+        self._length += sum(map(len, parts))
 
     def flush(self) -> bool:
         """Writes what waits, and tells whether that was all.
@@ -52,11 +58,13 @@ class Outbox:
             except BlockingIOError:
                 return False
             self._waiting = _behind(self._waiting, written)
+        self._length = 0
         return True
 
     def clear(self) -> None:
         """Drops what waits."""
         self._waiting = []
+        self._length = 0
 
 
 class Inbox:

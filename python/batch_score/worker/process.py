@@ -20,25 +20,38 @@ from typing import TYPE_CHECKING
 
 from batch_score.errors import ScorerError
 from batch_score.minibatch import Status, tried
+from batch_score.worker.handover import Handover
 from batch_score.worker.link import Inbox, Outbox
-from batch_score.worker.messages import BROKEN, ORPHANED, Done, InitFailed, Ready, Stop
+from batch_score.worker.messages import (
+    BROKEN,
+    ORPHANED,
+    InitFailed,
+    Ready,
+    Stop,
+    outcome_to_wire,
+    tasks_from_wire,
+)
 from batch_score.worker.pulse import ENCODE, INIT, LOAD, RUN, Pulse
 from batch_score.worker.scorer import load_scorer
-from batch_score.worker.stages import Loaded, Ran, Stages, fault_of
+from batch_score.worker.stages import Stages, fault_of
 from batch_score.worker.workplace import workplace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from batch_score.logs.worker import WorkerLogs
     from batch_score.worker.messages import Launch, Task
     from batch_score.worker.scorer import Scorer
+    from batch_score.worker.stages import Loaded
 
 logger = logging.getLogger(__name__)
 
 # A dying coordinator's connections close before its process has ended; the guard needs a fraction of a second.
 GUARD_S = 5.0
+# How long an outcome waits for others to leave with it, and how many bytes do so.
+TOGETHER_S = 0.005
+TOGETHER_BYTES = 1 << 16
 STDERR = 2
 
 
@@ -46,21 +59,20 @@ class Worker:
     """The process's three threads beside the main one, and the queues between them.
 
     Args:
-        incoming: What the coordinator says after the launch.
+        incoming: What the coordinator says after the launch: tasks as they travel, and `Stop`.
         outbox: To the coordinator; written to by one thread at a time.
         pulse: The page the coordinator watches.
         logs: This worker's log files.
     """
 
-    def __init__(self, incoming: Iterator[Task | Stop], outbox: Outbox, pulse: Pulse, logs: WorkerLogs) -> None:
+    def __init__(self, incoming: Iterator[Any], outbox: Outbox, pulse: Pulse, logs: WorkerLogs) -> None:
         self._incoming = incoming
         self._outbox = outbox
         self._pulse = pulse
         self._logs = logs
         self._to_read: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._to_run: queue.SimpleQueue[Loaded | None] = queue.SimpleQueue()
-        # At most one result waits for the encoder, so that results never pile up in memory.
-        self._to_encode: queue.Queue[Ran | None] = queue.Queue(maxsize=1)
+        self._to_encode = Handover()
         self._abandoned = threading.Event()
 
     def work(self, launch: Launch) -> None:
@@ -106,12 +118,10 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - a script's sys.exit() in init() is a failure too
             fault = fault_of(error)
             self._logs.error(fault, where)
-            self._logs.flush()
             self._send(InitFailed(fault, fatal=fatal or isinstance(error, ScorerError)))
             return None
         finally:
             self._pulse.idle(RUN)
-        self._logs.flush()
         self._send(Ready(time.perf_counter() - begin))
         return scorer
 
@@ -124,7 +134,8 @@ class Worker:
                         self._abandoned.set()
                     self._to_read.put(None)
                 else:
-                    self._to_read.put(message)
+                    for task in tasks_from_wire(message):
+                        self._to_read.put(task)
         self._cut_off()
 
     def _read(self, stages: Stages) -> None:
@@ -154,23 +165,35 @@ class Worker:
             ran = stages.run(loaded, waiting)
             self._pulse.idle(RUN)
             self._to_encode.put(ran)
-        self._to_encode.put(None)
+        self._to_encode.end()
 
     def _encode(self, stages: Stages) -> None:
+        """Encodes results and sends outcomes; of results that wait together the outcomes leave together."""
+        sent = 0.0
         while (ran := self._to_encode.get()) is not None:
-            self._pulse.busy(ENCODE, ran.loaded.task.ticket, time.monotonic())
+            now = time.monotonic()
+            self._pulse.busy(ENCODE, ran.loaded.task.ticket, now)
             outcome, payload = stages.encode(ran)
             if outcome.fault is not None:
                 step = "reading" if outcome.status == Status.LOAD_EXCEPTION else "run()"
                 self._logs.error(outcome.fault, f"{step} of {tried(outcome.index, outcome.attempt, outcome.part)}")
             self._logs.mini_batch(outcome)
-            self._logs.flush()
-            self._send(Done(outcome), payload)
-            self._pulse.idle(ENCODE)
+            self._outbox.put(outcome_to_wire(outcome), payload)
+            if self._to_encode.empty or now > sent + TOGETHER_S or len(self._outbox) > TOGETHER_BYTES:
+                self._flush()
+                self._pulse.idle(ENCODE)
+                sent = now
+        self._flush()
+        self._pulse.idle(ENCODE)
 
-    def _send(self, message: object, payload: bytes = b"") -> None:
+    def _send(self, message: object) -> None:
+        self._outbox.put(message)
+        self._flush()
+
+    def _flush(self) -> None:
+        """Sends what was put into the outbox, behind all that was logged."""
+        self._logs.flush()
         try:
-            self._outbox.put(message, payload)
             self._outbox.flush()
         except OSError:
             self._cut_off()

@@ -38,10 +38,20 @@ NOTHING = Encoded(b"", ())
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A task whose mini-batch was read, or whose reading failed. `items` is what `run()` will get."""
+    """A task whose mini-batch was read, or whose reading failed.
+
+    Attributes:
+        task: The task.
+        started: When its reading began, as a POSIX time stamp.
+        load: Seconds that reading took.
+        batch: What was read.
+        items: What `run()` will get.
+        fault: Why nothing was read.
+    """
 
     task: Task
-    timings: Timings
+    started: float
+    load: float
     batch: Batch | None = None
     items: Any = None
     fault: Fault | None = None
@@ -49,12 +59,28 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A task that `run()` has seen, or a failed one."""
+    """A task that `run()` has seen, or a failed one.
+
+    Attributes:
+        loaded: The task with what was read.
+        returned: What `run()` returned.
+        fault: Why there is nothing.
+        waiting: Seconds that the running stage waited for this task.
+        run: Seconds inside `run()`.
+        process: CPU seconds meanwhile.
+    """
 
     loaded: Loaded
-    timings: Timings
-    returned: Returned | None = None
-    fault: Fault | None = None
+    returned: Returned | None
+    fault: Fault | None
+    waiting: float
+    run: float = 0.0
+    process: float = 0.0
+
+    def timings(self, encode: float) -> Timings:
+        """Where the time of the whole try went; `encode` is that of the last stage."""
+        loaded = self.loaded
+        return Timings(loaded.started, self.waiting, loaded.load, self.run, encode, self.process)
 
 
 class Stages:
@@ -76,11 +102,10 @@ class Stages:
             batch = self._read(task)
             items = None if task.describe else self._scorer.items(batch)
         except Exception as error:  # noqa: BLE001 - a failed try, whatever the reader met
-            timings = Timings(started=started, load=time.perf_counter() - begin)
-            return Loaded(task, timings, fault=fault_of(error))
+            return Loaded(task, started, time.perf_counter() - begin, fault=fault_of(error))
         if batch.dropped:
             logger.warning("mini-batch %d: %d invalid lines dropped", task.minibatch.index, batch.dropped)
-        return Loaded(task, Timings(started=started, load=time.perf_counter() - begin), batch, items)
+        return Loaded(task, started, time.perf_counter() - begin, batch, items)
 
     def _read(self, task: Task) -> Batch:
         """The items of a task. A mini-batch in parts stays in memory, also while others are read between its parts."""
@@ -100,9 +125,8 @@ class Stages:
 
     def run(self, loaded: Loaded, waiting: float) -> Ran:
         """Calls the scorer; a generator is consumed here, inside the time limit of `run()`."""
-        timings = replace(loaded.timings, waiting=waiting)
         if loaded.batch is None or loaded.batch.items == 0 or loaded.task.describe:
-            return Ran(loaded, timings, accept([]), loaded.fault)
+            return Ran(loaded, accept([]), loaded.fault, waiting)
         begin, cpu = time.perf_counter(), time.process_time()
         returned, fault = None, None
         try:
@@ -113,21 +137,20 @@ class Stages:
             fault = fault_of(error)
             fault = replace(fault, message=fault.message + online_hint(fault.message))
         run, process = time.perf_counter() - begin, time.process_time() - cpu
-        return Ran(loaded, replace(timings, run=run, process=process), returned, fault)
+        return Ran(loaded, returned, fault, waiting, run, process)
 
     def encode(self, ran: Ran) -> tuple[Outcome, bytes]:
         """The outcome and the encoded rows; rows that cannot be encoded make the try a failed one."""
         begin = time.perf_counter()
         try:
             encoded = NOTHING if ran.fault else self._encoded(ran)
-            outcome = self._outcome(ran, ran.fault, encoded)
+            outcome = self._outcome(ran, encoded, begin)
         except KeyboardInterrupt:  # as in `run`
             raise
         except BaseException as error:  # noqa: BLE001 - a failed try: the values are the script's, and so is their str()
             encoded = NOTHING
-            outcome = self._outcome(ran, fault_of(error), encoded)
-        timings = replace(ran.timings, encode=time.perf_counter() - begin)
-        return replace(outcome, timings=timings), encoded.payload
+            outcome = self._outcome(replace(ran, fault=fault_of(error)), encoded, begin)
+        return outcome, encoded.payload
 
     def _encoded(self, ran: Ran) -> Encoded:
         batch, returned = ran.loaded.batch, ran.returned
@@ -142,31 +165,36 @@ class Stages:
             return file_keys(self._spec.key, task.minibatch.files[slice(*task.span)])
         return tabular_keys(self._spec.key, task.minibatch.source, batch.ordinals, batch.table)
 
-    def _outcome(self, ran: Ran, fault: Fault | None, encoded: Encoded) -> Outcome:
-        task, batch = ran.loaded.task, ran.loaded.batch
+    def _outcome(self, ran: Ran, encoded: Encoded, begin: float) -> Outcome:
+        """What is told of a try; its last stage began at `begin`."""
+        loaded = ran.loaded
+        task, batch, returned = loaded.task, loaded.batch, ran.returned
+        status, count, succeeded = Status.RUN_DONE, 0, 0
+        failed_items: tuple[FailedItem, ...] = ()
+        if batch is None or returned is None or ran.fault is not None:
+            status = Status.LOAD_EXCEPTION if batch is None else Status.RUN_EXCEPTION
+        elif task.describe:
+            status, failed_items = Status.DESCRIBED, self._asked_for(task, batch)
+        else:
+            count, succeeded = returned.length, min(batch.items, returned.length)
+            failed = (*batch.failed_items, *_missing(task.minibatch, batch, returned))
+            failed_items = self._described(task.minibatch, batch, failed)
         dropped = batch.dropped if batch else 0
-        outcome = Outcome(
+        return Outcome(
             index=task.minibatch.index,
             attempt=task.attempt,
-            status=Status.RUN_DONE,
+            status=status,
             total=task.items - dropped,
+            succeeded=succeeded,
+            returned=count,
+            columns=encoded.columns,
+            failed_items=failed_items,
+            timings=ran.timings(time.perf_counter() - begin),
+            fault=ran.fault,
             bytes_read=batch.bytes_read if batch else 0,
             dropped=dropped,
             part=task.part,
             ticket=task.ticket,
-        )
-        if batch is None or ran.returned is None or fault is not None:
-            status = Status.LOAD_EXCEPTION if batch is None else Status.RUN_EXCEPTION
-            return replace(outcome, status=status, fault=fault)
-        if task.describe:
-            return replace(outcome, status=Status.DESCRIBED, failed_items=self._asked_for(task, batch))
-        failed = (*batch.failed_items, *_missing(task.minibatch, batch, ran.returned))
-        return replace(
-            outcome,
-            returned=ran.returned.length,
-            succeeded=min(batch.items, ran.returned.length),
-            columns=encoded.columns,
-            failed_items=self._described(task.minibatch, batch, failed),
         )
 
     def _asked_for(self, task: Task, batch: Batch) -> tuple[FailedItem, ...]:
