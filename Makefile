@@ -40,8 +40,8 @@ $(MARK)/lint: $(MARK)/wheel pyproject.toml
 $(MARK)/peers: $(MARK)/wheel pyproject.toml
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
+	$(PEERS)/bin/python -m pip uninstall --quiet --yes batch-score
 	$(PEERS)/bin/python -m pip install --quiet --group peers "$$(echo dist/*.whl)"
-	$(PEERS)/bin/python -m pip install --quiet --force-reinstall --no-deps "$$(echo dist/*.whl)"
 	touch $@
 
 demo: $(MARK)/wheel ## build, install into .venv, and score real images with a model and with a script
