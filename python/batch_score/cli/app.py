@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import errno
-import json
-import logging
 import sys
-import tempfile
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,9 +59,17 @@ def _explained(error: BaseException) -> tuple[str, int]:
         return f"{error}; {_advice(error)}", 2
     if isinstance(error, (KeyboardInterrupt, click.Abort)):  # a job that runs takes care of itself
         return "interrupted, while no job was running", 130
+    return f"internal error, please report it: {type(error).__name__}: {error}; traceback in {_kept(error)}", 1
+
+
+def _kept(error: BaseException) -> str:
+    """The file that the traceback of an error was written to."""
+    import tempfile  # noqa: PLC0415 - rarely needed, and --help is to be quick
+    import traceback  # noqa: PLC0415 - as above
+
     with tempfile.NamedTemporaryFile("w", prefix="batch-score-", suffix=".log", delete=False) as log:
         traceback.print_exception(error, file=log)
-    return f"internal error, please report it: {type(error).__name__}: {error}; traceback in {log.name}", 1
+    return str(log.name)
 
 
 def _advice(error: OSError) -> str:
@@ -78,6 +82,8 @@ def _advice(error: OSError) -> str:
 @click.version_option(__version__, prog_name="batch-score")
 def commands() -> None:
     """Score table rows or files with one Python script or ONNX model; every row comes back once, with its key."""
+    import logging  # noqa: PLC0415 - --help ends before this
+
     logging.getLogger("batch_score").addHandler(logging.NullHandler())
 
 
@@ -106,6 +112,8 @@ def run(script: list[str], /, as_json: bool, **given: Any) -> int:  # noqa: FBT0
 def _told(result: RunResult, *, as_json: bool) -> int:
     """Prints how a run ended; gives the exit code."""
     if as_json:
+        import json  # noqa: PLC0415 - --help needs none of it
+
         print(json.dumps(result.as_json(), ensure_ascii=False))
     else:
         print(result)
