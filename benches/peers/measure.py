@@ -29,7 +29,6 @@ QUIET = {
     "DAFT_ANALYTICS_ENABLED": "0",
     "DAFT_PROGRESS_BAR": "0",
     "DO_NOT_TRACK": "1",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
@@ -44,7 +43,7 @@ class Measured:
 
     Attributes:
         wall: Seconds from the start of the process to its end.
-        inside: Seconds from having its packages imported to the answer.
+        inside: Seconds from having the packages of its first process imported to the answer.
         rows: The answer where records were counted.
         peak: Most bytes of memory at one time in the process and all below it; 0 if it was not watched.
     """

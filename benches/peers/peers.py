@@ -50,17 +50,19 @@ class Peer:
 
     Attributes:
         name: As the table shows it.
-        needs: Modules that must be installed; they are imported before the clock inside the job starts.
+        needs: Packages that must be installed.
         function: Takes a job; returns the number of records, or None or its own seconds where scores are written.
+        imports: Modules that its first process needs; imported before the clock inside the job starts.
     """
 
     name: str
     needs: tuple[str, ...]
     function: Callable[[Job], int | float | None]
+    imports: tuple[str, ...] = ()
 
     @property
     def absent(self) -> list[str]:
-        """The modules that are not installed."""
+        """The packages that are not installed."""
         return [module for module in self.needs if importlib.util.find_spec(module) is None]
 
 
@@ -93,25 +95,26 @@ class Work:
 
 
 COUNTING = (
-    Peer(OURS, ("batch_score",), count.with_batch_score),
-    Peer("polars", ("polars",), count.with_polars),
-    Peer("duckdb", ("duckdb",), count.with_duckdb),
-    Peer("pyarrow", ("pyarrow",), count.with_pyarrow),
+    Peer(OURS, ("batch_score",), count.with_batch_score, ("batch_score._native",)),
+    Peer("polars", ("polars",), count.with_polars, ("polars",)),
+    Peer("duckdb", ("duckdb",), count.with_duckdb, ("duckdb",)),
+    Peer("pyarrow", ("pyarrow",), count.with_pyarrow, ("pyarrow.csv", "pyarrow.dataset")),
     Peer("wc", (), count.with_wc),
 )
 RUNTIME = ("numpy", "onnxruntime")
-MODEL = Peer(OURS, ("batch_score", "onnxruntime"), score.with_batch_score)
+JOB = ("batch_score.dataset.tabular", "batch_score.job.step")
+MODEL = Peer(OURS, ("batch_score", "onnxruntime"), score.with_batch_score, JOB)
 POLARS = Peer("polars", ("polars", *RUNTIME), score.with_polars)
 PYARROW = Peer("pyarrow", ("pyarrow", *RUNTIME), score.with_pyarrow)
-IDEAL = Peer(ALONE, RUNTIME, score.model_alone)
+IDEAL = Peer(ALONE, RUNTIME, score.model_alone, RUNTIME)
 MLP = (
     MODEL,
-    Peer(SCRIPT, ("batch_score", "pandas", "onnxruntime"), score.with_entry_script),
+    Peer(SCRIPT, ("batch_score", "pandas", "onnxruntime"), score.with_entry_script, JOB),
     POLARS,
-    Peer("daft", ("daft", *RUNTIME), score.with_daft),
+    Peer("daft", ("daft", *RUNTIME), score.with_daft, ("daft",)),
     PYARROW,
     Peer("pandas", ("pandas", *RUNTIME), score.with_pandas),
-    Peer("ray", ("ray.data", "pyarrow", *RUNTIME), score.with_ray),
+    Peer("ray", ("ray", "pyarrow", *RUNTIME), score.with_ray, ("ray.data",)),
     IDEAL,
 )
 WORKS = (

@@ -17,7 +17,7 @@ def main() -> None:
     job = Job(**json.loads(job_file.read_text(encoding="utf-8")))
     work = work_named(job.work)
     peer = next(peer for peer in work.peers if peer.name == job.peer)
-    for module in peer.needs:
+    for module in peer.imports:
         importlib.import_module(module)
     times = []
     for _ in range(work.repeats):
