@@ -26,7 +26,7 @@ def with_polars(job):
 def with_duckdb(job):
     import duckdb
 
-    return duckdb.execute("select count(*) from read_csv(?)", [job.files]).fetchone()[0]
+    return duckdb.execute("select count(*) from read_csv(?)", [job.files]).fetchall()[0][0]
 
 
 def with_pyarrow(job):
