@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batch_score import __version__
+from batch_score.cli.importing import importing
 from batch_score.cli.options import options_of, settings
 from batch_score.config import ParallelRunConfig, ReaderOptions
 from batch_score.errors import BatchScoreError, ScorerError
@@ -104,7 +105,8 @@ def run(script: list[str], /, as_json: bool, **given: Any) -> int:  # noqa: FBT0
     SCORER is score.py, package.module or model.onnx. INPUT is files, folders or globs: .csv .tsv .jsonl .ndjson
     .parquet (text also .gz .zst .bz2) are tables, anything else is files. What follows -- goes to the script.
     """
-    from batch_score.cli.score import score  # noqa: PLC0415 - --help needs none of it
+    with importing():
+        from batch_score.cli.score import score  # noqa: PLC0415 - --help needs none of it
 
     return _told(score(given, script), as_json=as_json)
 
@@ -135,7 +137,8 @@ def resume(script: list[str], /, run_dir: Path, *, as_json: bool, force: bool, q
 
     What has ended stays as it is. The options below may be other ones than before; what is not given is as recorded.
     """
-    from batch_score.cli.resume import resume_run  # noqa: PLC0415 - --help needs none of it
+    with importing():
+        from batch_score.cli.resume import resume_run  # noqa: PLC0415 - --help needs none of it
 
     result = resume_run(run_dir, given, script, force=force, quiet=quiet)
     if result.reused and not as_json:
@@ -153,7 +156,8 @@ def resume(script: list[str], /, run_dir: Path, *, as_json: bool, force: bool, q
 @options_of(ReaderOptions)
 def plan(as_json: bool, **given: Any) -> None:  # noqa: FBT001 - click hands options over by name
     """Show how INPUT... would be cut into mini-batches."""
-    from batch_score.cli.plan import show_plan  # noqa: PLC0415 - --help needs none of it
+    with importing():
+        from batch_score.cli.plan import show_plan  # noqa: PLC0415 - --help needs none of it
 
     show_plan(given, sys.stdout, as_json=as_json)
 
@@ -168,7 +172,8 @@ def plan(as_json: bool, **given: Any) -> None:  # noqa: FBT001 - click hands opt
 @click.pass_obj
 def debug(script: list[str], /, mini_batch: int, **given: Any) -> int:
     """Run one mini-batch in this process and show what run() got and returned; nothing is kept."""
-    from batch_score.cli.debug import debug_mini_batch  # noqa: PLC0415 - --help needs none of it
+    with importing():
+        from batch_score.cli.debug import debug_mini_batch  # noqa: PLC0415 - --help needs none of it
 
     return debug_mini_batch(given, script, mini_batch)
 
@@ -195,7 +200,8 @@ def demo(folder: Path | None) -> None:
 
 def score_json(arguments: list[str]) -> dict[str, Any]:
     """What `batch-score run ARGUMENTS --json` prints; used by the demo, which runs what it tells the user to type."""
-    from batch_score.cli.score import score  # noqa: PLC0415 - --help needs none of it
+    with importing():
+        from batch_score.cli.score import score  # noqa: PLC0415 - --help needs none of it
 
     context = run.make_context("run", [*arguments, "--json", "--quiet"])
     given = {name: value for name, value in context.params.items() if name != "as_json"}
