@@ -3,12 +3,13 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+PEERS := $(VENV)-peers
 SOURCES := $(shell git ls-files --cached --others --exclude-standard -- python rust Cargo.toml Cargo.lock pyproject.toml 2>/dev/null)
 MARK := $(VENV)/.made
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test test-rust test-python faults lint format bench fuzz develop clean
+.PHONY: help demo test test-rust test-python faults lint format bench bench-peers fuzz develop clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,6 +34,14 @@ $(MARK)/test: $(MARK)/wheel pyproject.toml
 
 $(MARK)/lint: $(MARK)/wheel pyproject.toml
 	$(BIN)/python -m pip install --quiet --group lint
+	touch $@
+
+# An environment of its own: some peers hold others' versions back.
+$(MARK)/peers: $(MARK)/wheel pyproject.toml
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
+	$(PEERS)/bin/python -m pip uninstall --quiet --yes batch-score
+	$(PEERS)/bin/python -m pip install --quiet --group peers "$$(echo dist/*.whl)"
 	touch $@
 
 demo: $(MARK)/wheel ## build, install into .venv, and score real images with a model and with a script
@@ -65,6 +74,9 @@ format: $(MARK)/lint ## bring all code into its form
 bench: $(MARK)/test ## the benchmarks; each checks its answers
 	$(BIN)/python -m pytest benches --benchmark-only --benchmark-columns=min,median,rounds
 
+bench-peers: $(MARK)/peers ## the same work with pandas, pyarrow, polars, Daft and Ray Data; answers are compared
+	$(PEERS)/bin/python -m benches.peers $(ARGUMENTS)
+
 fuzz: ## the scanner against its slow twin, for a minute (needs cargo-fuzz and a nightly toolchain)
 	cd fuzz && cargo +nightly fuzz run scan -- -max_total_time=60
 
@@ -73,4 +85,4 @@ develop: $(MARK)/venv ## the package in place, for work on it
 	$(BIN)/maturin develop --release --extras demo
 
 clean: ## remove all that was made
-	rm -rf $(VENV) dist target demo fuzz/target
+	rm -rf $(VENV) $(PEERS) dist target demo fuzz/target

@@ -50,6 +50,18 @@ def test_importing_the_package_loads_none_of_the_slow_ones():
     assert done.stdout.split() == []
 
 
+@pytest.mark.parametrize("command", ["", "run", "resume", "plan", "debug", "gpus", "demo"])
+def test_help_loads_none_of_the_slow_ones(command):
+    arguments = ["batch-score", *command.split(), "--help"]
+    code = f"import sys; sys.argv = {arguments}; from batch_score.cli import main; main()"
+    done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True)
+    assert "Usage: batch-score" in done.stdout
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "batch_score.cli.app" in loaded
+    slow = {"pandas", "numpy", "pyarrow", "onnxruntime", "rich", "yaml", "pynvml", "psutil"}
+    assert not slow & loaded
+
+
 @pytest.mark.parametrize("cls", ERRORS)
 def test_every_exception_pickles(cls):
     back = pickle.loads(pickle.dumps(cls("what, where, what to do")))

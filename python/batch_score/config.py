@@ -13,8 +13,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Union, get_args, get_origin, get_type_hints
 
-import yaml
-
 from batch_score.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -196,6 +194,8 @@ class ParallelRunConfig(_Checked):
 
     def save_to_yaml(self, path: str | Path) -> None:
         """Writes what differs from the defaults, so that `load_yaml` gives an equal configuration."""
+        import yaml  # noqa: PLC0415 - as in `read_yaml`
+
         Path(path).write_text(yaml.safe_dump(plain(self), sort_keys=False), encoding="utf-8")
 
     @property
@@ -355,6 +355,8 @@ def _range(name: str, value: Any, rule: Option) -> None:
 
 def read_yaml(path: Path, *classes: type) -> dict[str, Any]:
     """The keys and values of a configuration file, checked against the fields of `classes`."""
+    import yaml  # noqa: PLC0415 - few jobs have a configuration file, and each worker would import it
+
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

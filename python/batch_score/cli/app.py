@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import errno
-import json
-import logging
 import sys
-import tempfile
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from batch_score import __version__
+from batch_score.cli.importing import importing
 from batch_score.cli.options import options_of, settings
 from batch_score.config import ParallelRunConfig, ReaderOptions
 from batch_score.errors import BatchScoreError, ScorerError
@@ -63,9 +60,17 @@ def _explained(error: BaseException) -> tuple[str, int]:
         return f"{error}; {_advice(error)}", 2
     if isinstance(error, (KeyboardInterrupt, click.Abort)):  # a job that runs takes care of itself
         return "interrupted, while no job was running", 130
+    return f"internal error, please report it: {type(error).__name__}: {error}; traceback in {_kept(error)}", 1
+
+
+def _kept(error: BaseException) -> str:
+    """The file that the traceback of an error was written to."""
+    import tempfile  # noqa: PLC0415 - rarely needed, and --help is to be quick
+    import traceback  # noqa: PLC0415 - as above
+
     with tempfile.NamedTemporaryFile("w", prefix="batch-score-", suffix=".log", delete=False) as log:
         traceback.print_exception(error, file=log)
-    return f"internal error, please report it: {type(error).__name__}: {error}; traceback in {log.name}", 1
+    return str(log.name)
 
 
 def _advice(error: OSError) -> str:
@@ -78,6 +83,8 @@ def _advice(error: OSError) -> str:
 @click.version_option(__version__, prog_name="batch-score")
 def commands() -> None:
     """Score table rows or files with one Python script or ONNX model; every row comes back once, with its key."""
+    import logging  # noqa: PLC0415 - --help ends before this
+
     logging.getLogger("batch_score").addHandler(logging.NullHandler())
 
 
@@ -98,7 +105,8 @@ def run(script: list[str], /, as_json: bool, **given: Any) -> int:  # noqa: FBT0
     SCORER is score.py, package.module or model.onnx. INPUT is files, folders or globs: .csv .tsv .jsonl .ndjson
     .parquet (text also .gz .zst .bz2) are tables, anything else is files. What follows -- goes to the script.
     """
-    from batch_score.cli.score import score  # noqa: PLC0415 - --help needs none of it
+    with importing():
+        from batch_score.cli.score import score  # noqa: PLC0415 - --help needs none of it
 
     return _told(score(given, script), as_json=as_json)
 
@@ -106,6 +114,8 @@ def run(script: list[str], /, as_json: bool, **given: Any) -> int:  # noqa: FBT0
 def _told(result: RunResult, *, as_json: bool) -> int:
     """Prints how a run ended; gives the exit code."""
     if as_json:
+        import json  # noqa: PLC0415 - --help needs none of it
+
         print(json.dumps(result.as_json(), ensure_ascii=False))
     else:
         print(result)
@@ -127,7 +137,8 @@ def resume(script: list[str], /, run_dir: Path, *, as_json: bool, force: bool, q
 
     What has ended stays as it is. The options below may be other ones than before; what is not given is as recorded.
     """
-    from batch_score.cli.resume import resume_run  # noqa: PLC0415 - --help needs none of it
+    with importing():
+        from batch_score.cli.resume import resume_run  # noqa: PLC0415 - --help needs none of it
 
     result = resume_run(run_dir, given, script, force=force, quiet=quiet)
     if result.reused and not as_json:
@@ -145,7 +156,8 @@ def resume(script: list[str], /, run_dir: Path, *, as_json: bool, force: bool, q
 @options_of(ReaderOptions)
 def plan(as_json: bool, **given: Any) -> None:  # noqa: FBT001 - click hands options over by name
     """Show how INPUT... would be cut into mini-batches."""
-    from batch_score.cli.plan import show_plan  # noqa: PLC0415 - --help needs none of it
+    with importing():
+        from batch_score.cli.plan import show_plan  # noqa: PLC0415 - --help needs none of it
 
     show_plan(given, sys.stdout, as_json=as_json)
 
@@ -160,7 +172,8 @@ def plan(as_json: bool, **given: Any) -> None:  # noqa: FBT001 - click hands opt
 @click.pass_obj
 def debug(script: list[str], /, mini_batch: int, **given: Any) -> int:
     """Run one mini-batch in this process and show what run() got and returned; nothing is kept."""
-    from batch_score.cli.debug import debug_mini_batch  # noqa: PLC0415 - --help needs none of it
+    with importing():
+        from batch_score.cli.debug import debug_mini_batch  # noqa: PLC0415 - --help needs none of it
 
     return debug_mini_batch(given, script, mini_batch)
 
@@ -187,7 +200,8 @@ def demo(folder: Path | None) -> None:
 
 def score_json(arguments: list[str]) -> dict[str, Any]:
     """What `batch-score run ARGUMENTS --json` prints; used by the demo, which runs what it tells the user to type."""
-    from batch_score.cli.score import score  # noqa: PLC0415 - --help needs none of it
+    with importing():
+        from batch_score.cli.score import score  # noqa: PLC0415 - --help needs none of it
 
     context = run.make_context("run", [*arguments, "--json", "--quiet"])
     given = {name: value for name, value in context.params.items() if name != "as_json"}
