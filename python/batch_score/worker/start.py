@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from batch_score._native import guard
+from batch_score.importing import importing
 
 # Half of the machine's memory counts on top of the worker's own when the kernel looks for whom to kill.
 OOM_SCORE_ADJ = 500
@@ -19,7 +20,8 @@ def main() -> None:
     guard(coordinator)
     faulthandler.enable()
     stand_first_for_the_oom_killer(Path("/proc/self/oom_score_adj"))
-    from batch_score.worker import process  # noqa: PLC0415 - it imports Arrow, and more
+    with importing():
+        from batch_score.worker import process  # noqa: PLC0415 - it imports Arrow, and more
 
     process.main(connection, page)
 

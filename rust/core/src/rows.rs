@@ -135,6 +135,8 @@ impl Quoting {
 
 /// Where the shortest digits come plain already, with `.0` behind whole numbers.
 const PLAIN: std::ops::Range<f64> = 1e-4..1e10;
+/// More digits than any spelling has.
+const LONGEST: usize = 32;
 /// The exponent of the smallest number that is written plain.
 const SMALLEST_PLAIN: i32 = -6;
 
@@ -157,33 +159,46 @@ fn float(value: f64, digits: Option<&str>, out: &mut Vec<u8>) {
 }
 
 /// Writes a very small or large number.
-#[cold]
 fn unusual(value: f64, spelling: &str, out: &mut Vec<u8>) {
-    let (mantissa, power) = spelling.split_once('e').unwrap_or((spelling, "0"));
-    let (whole, rest) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let whole = whole.strip_prefix('-').unwrap_or(whole);
-    let all = format!("{whole}{rest}");
-    let digits = all.trim_start_matches('0');
-    let leading_zeros = all.len() - digits.len();
-    let digits = digits.trim_end_matches('0');
-    // Of the first digit that is not zero.
-    let exponent = power.parse::<i32>().unwrap_or(0) + width(whole) - 1 - width(&all[..leading_zeros]);
     if value.is_sign_negative() {
         out.push(b'-');
     }
+    let mut place = [0; LONGEST];
+    let (digits, exponent) = scientific(spelling, &mut place);
     if (SMALLEST_PLAIN..0).contains(&exponent) {
         out.extend_from_slice(b"0.");
         out.extend((exponent + 1..0).map(|_| b'0'));
-        return out.extend_from_slice(digits.as_bytes());
+        return out.extend_from_slice(digits);
     }
     let (first, rest) = digits.split_at(1.min(digits.len()));
-    let point = if rest.is_empty() { "" } else { "." };
-    let sign = if exponent > 0 { "+" } else { "" };
-    out.extend_from_slice(format!("{first}{point}{rest}e{sign}{exponent}").as_bytes());
+    out.extend_from_slice(first);
+    if !rest.is_empty() {
+        out.push(b'.');
+        out.extend_from_slice(rest);
+    }
+    out.extend_from_slice(if exponent > 0 { b"e+" } else { b"e" });
+    out.extend_from_slice(itoa::Buffer::new().format(exponent).as_bytes());
 }
 
-fn width(text: &str) -> i32 {
-    i32::try_from(text.len()).unwrap_or(i32::MAX)
+/// The digits of a number from the first to the last that is not zero, and the power of ten of the first.
+fn scientific<'a>(spelling: &str, place: &'a mut [u8; LONGEST]) -> (&'a [u8], i32) {
+    let (mantissa, power) = spelling.split_once('e').unwrap_or((spelling, "0"));
+    let mut exponent = power.parse().unwrap_or(0);
+    let (mut count, mut last, mut behind_point) = (0, 0, false);
+    for byte in mantissa.bytes().filter(|&byte| byte != b'-') {
+        if byte == b'.' {
+            behind_point = true;
+            continue;
+        }
+        exponent -= i32::from(behind_point && count == 0);
+        exponent += i32::from(!behind_point && count > 0);
+        if byte != b'0' || count > 0 {
+            place.get_mut(count).into_iter().for_each(|place| *place = byte);
+            count += 1;
+            last = if byte == b'0' { last } else { count };
+        }
+    }
+    (place.get(..last).unwrap_or_default(), exponent)
 }
 
 #[cfg(test)]

@@ -41,12 +41,19 @@ impl Lanes {
     /// Loads neighbouring fields of a record, of which the first begins at `begin`.
     #[inline(always)]
     pub(super) fn load(&mut self, text: &[u8], begin: u32, ends: &[u32]) {
-        let before = ends.split_last().map_or(ends, |(_, before)| before);
-        let begins = std::iter::once(begin).chain(before.iter().map(|end| end + 1)).take(ends.len());
-        self.heads.extend(begins.clone().map(|begin| text.get(begin as usize).copied().unwrap_or_default()));
-        self.begins.extend(begins);
-        self.words.extend(ends.iter().map(|&end| last_eight(text, end as usize)));
+        let known = self.ends.len();
         self.ends.extend_from_slice(ends);
+        self.begins.push(begin);
+        self.begins.extend_from_slice(ends.split_last().map_or(ends, |(_, before)| before));
+        self.begins.iter_mut().skip(known + 1).for_each(|begin| *begin += 1);
+        self.words.resize(known + ends.len(), 0);
+        self.heads.resize(known + ends.len(), 0);
+        let spans = self.begins.iter().zip(&self.ends);
+        let places = self.words.iter_mut().zip(&mut self.heads);
+        for ((&begin, &end), (word, head)) in spans.zip(places).skip(known) {
+            *word = last_eight(text, end as usize);
+            *head = text.get(begin as usize).copied().unwrap_or_default();
+        }
     }
 
     /// Makes numbers of all fields; those of which none can be made here get a value other than 0 in `refused`.
