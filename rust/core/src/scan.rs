@@ -6,14 +6,22 @@
 //!
 //! A scan takes 64 bytes at a time wherever the rules allow it and byte by byte where they do not; both give
 //! the same answer, and so does every way of cutting the input into chunks.
+#![allow(
+    clippy::inline_always,
+    reason = "a function uses the chosen instruction set only where it is inlined"
+)]
 
+mod bitmap;
 mod json;
 mod lines;
 mod quoted;
 
+use fearless_simd::{Level, Simd, dispatch};
+
 use crate::dialect::Format;
 use crate::mask::{Block, WIDTH};
 
+pub use bitmap::{Bitmap, Group};
 use json::JsonLines;
 use lines::Lines;
 use quoted::Quoted;
@@ -24,7 +32,7 @@ pub trait Starts {
     fn start(&mut self, at: u64);
 
     /// A record begins at `base` plus the number of each bit set.
-    #[inline]
+    #[inline(always)]
     fn starts(&mut self, base: u64, bits: u64) {
         self.each(base, bits);
     }
@@ -46,12 +54,14 @@ impl Starts for Vec<u64> {
 }
 
 /// The rules of one format, with what they remember of the bytes before.
-trait Rules: Copy {
-    fn block<S: Starts>(&mut self, block: &Block, base: u64, starts: &mut S);
+///
+/// Two are equal if they find the same records in whatever comes next.
+trait Rules: Copy + PartialEq {
+    fn block<V: Simd, S: Starts>(&mut self, simd: V, block: &Block, base: u64, starts: &mut S);
     fn byte<S: Starts>(&mut self, byte: u8, at: u64, starts: &mut S);
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum AnyRules {
     Lines(Lines),
     Quoted(Quoted),
@@ -80,12 +90,34 @@ impl Scanner {
         Self { format, rules, position }
     }
 
+    /// A scanner that is put down in the middle of a file.
+    ///
+    /// It takes the byte before for an ordinary one, inside a record and outside quotes. Where that is wrong, its
+    /// records are wrong until it [agrees](Self::agrees) with a scanner that came from the beginning.
+    #[must_use]
+    pub fn guess(format: Format, position: u64) -> Self {
+        let rules = match format {
+            Format::JsonLines => AnyRules::JsonLines(JsonLines::guess()),
+            Format::Delimited(dialect) => match dialect.spanning_quote() {
+                Some(quote) => AnyRules::Quoted(Quoted::guess(dialect.delimiter(), quote)),
+                None => AnyRules::Lines(Lines::guess()),
+            },
+        };
+        Self { format, rules, position }
+    }
+
+    /// Whether both, at the same offset, find the same records from here on.
+    #[must_use]
+    pub fn agrees(&self, other: &Self) -> bool {
+        self.position == other.position && self.rules == other.rules
+    }
+
     /// Reads the next bytes of the file and tells `starts` which records begin in them.
     pub fn feed(&mut self, bytes: &[u8], starts: &mut impl Starts) {
         match &mut self.rules {
-            AnyRules::Lines(rules) => run(rules, bytes, self.position, starts),
-            AnyRules::Quoted(rules) => run(rules, bytes, self.position, starts),
-            AnyRules::JsonLines(rules) => run(rules, bytes, self.position, starts),
+            AnyRules::Lines(rules) => scan(rules, bytes, self.position, starts),
+            AnyRules::Quoted(rules) => scan(rules, bytes, self.position, starts),
+            AnyRules::JsonLines(rules) => scan(rules, bytes, self.position, starts),
         }
         self.position += bytes.len() as u64;
     }
@@ -114,12 +146,17 @@ impl Scanner {
     }
 }
 
-fn run<R: Rules>(rules: &mut R, bytes: &[u8], position: u64, starts: &mut impl Starts) {
+fn scan<R: Rules>(rules: &mut R, bytes: &[u8], position: u64, starts: &mut impl Starts) {
+    dispatch!(Level::new(), simd => run(simd, rules, bytes, position, starts));
+}
+
+#[inline(always)]
+fn run<V: Simd, R: Rules>(simd: V, rules: &mut R, bytes: &[u8], position: u64, starts: &mut impl Starts) {
     let mut local = *rules; // a copy that the compiler can keep in registers
     let (blocks, tail) = bytes.as_chunks::<WIDTH>();
     let mut at = position;
     for block in blocks {
-        local.block(block, at, starts);
+        local.block(simd, block, at, starts);
         at += WIDTH as u64;
     }
     byte_by_byte(&mut local, tail, at, starts);

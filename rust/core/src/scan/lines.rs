@@ -1,9 +1,11 @@
 //! Delimited text in which every line break ends a record.
 
+use fearless_simd::Simd;
+
 use super::{Rules, Starts};
 use crate::mask::{self, Block};
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Lines {
     /// Whether the byte before was a line break (or there was none).
     fresh: bool,
@@ -14,15 +16,19 @@ impl Lines {
         Self { fresh: true }
     }
 
+    pub(super) fn guess() -> Self {
+        Self { fresh: false }
+    }
+
     pub(super) fn between_records(self) -> bool {
         self.fresh
     }
 }
 
 impl Rules for Lines {
-    #[inline]
-    fn block<S: Starts>(&mut self, block: &Block, base: u64, starts: &mut S) {
-        let breaks = mask::line_breaks(block);
+    #[inline(always)]
+    fn block<V: Simd, S: Starts>(&mut self, simd: V, block: &Block, base: u64, starts: &mut S) {
+        let breaks = mask::line_breaks(simd, block);
         starts.starts(base, !breaks & (breaks << 1 | u64::from(self.fresh)));
         self.fresh = breaks >> 63 == 1;
     }

@@ -6,6 +6,8 @@
 //! closing quote, counting is right, and a block of 64 bytes is settled by its quotes' running parity. A
 //! block with any other quote is read byte by byte.
 
+use fearless_simd::Simd;
+
 use super::{Rules, Starts, byte_by_byte};
 use crate::mask::{self, Block};
 
@@ -26,32 +28,43 @@ impl Quoted {
         Self { delimiter, quote, inside: false, opens: true, fresh: true }
     }
 
+    pub(super) fn guess(delimiter: u8, quote: u8) -> Self {
+        Self { delimiter, quote, inside: false, opens: false, fresh: false }
+    }
+
     pub(super) fn between_records(self) -> bool {
         self.fresh
     }
 
-    #[inline]
-    fn unquoted<S: Starts>(&mut self, block: &Block, base: u64, starts: &mut S) {
+    #[inline(always)]
+    fn unquoted<V: Simd, S: Starts>(&mut self, simd: V, block: &Block, base: u64, starts: &mut S) {
         if self.inside {
             return;
         }
-        let breaks = mask::line_breaks(block);
+        let breaks = mask::line_breaks(simd, block);
         starts.starts(base, !breaks & (breaks << 1 | u64::from(self.fresh)));
         self.fresh = breaks >> 63 == 1;
         self.opens = self.fresh || last(block) == self.delimiter;
     }
 }
 
+impl PartialEq for Quoted {
+    fn eq(&self, other: &Self) -> bool {
+        // Inside quotes nothing else is looked at before the closing quote.
+        self.inside == other.inside && (self.inside || (self.opens, self.fresh) == (other.opens, other.fresh))
+    }
+}
+
 impl Rules for Quoted {
-    #[inline]
-    fn block<S: Starts>(&mut self, block: &Block, base: u64, starts: &mut S) {
-        let quotes = mask::equal(block, self.quote);
+    #[inline(always)]
+    fn block<V: Simd, S: Starts>(&mut self, simd: V, block: &Block, base: u64, starts: &mut S) {
+        let quotes = mask::equal(simd, block, self.quote);
         if quotes == 0 {
-            return self.unquoted(block, base, starts);
+            return self.unquoted(simd, block, base, starts);
         }
         let inside = mask::prefix_parity(quotes) ^ (u64::from(self.inside).wrapping_neg());
-        let breaks = mask::line_breaks(block) & !inside;
-        let may_precede = mask::equal(block, self.delimiter) | breaks | quotes;
+        let breaks = mask::line_breaks(simd, block) & !inside;
+        let may_precede = mask::equal(simd, block, self.delimiter) | breaks | quotes;
         let opening = quotes & inside;
         if opening & !(may_precede << 1 | u64::from(self.opens)) != 0 {
             return byte_by_byte(self, block, base, starts);
