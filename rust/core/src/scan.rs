@@ -21,7 +21,7 @@ use fearless_simd::{Level, Simd, dispatch};
 use crate::dialect::Format;
 use crate::mask::{Block, WIDTH};
 
-pub use bitmap::{Bitmap, Group};
+pub use bitmap::{Bitmap, Group, Marker};
 use json::JsonLines;
 use lines::Lines;
 use quoted::Quoted;
@@ -53,26 +53,28 @@ impl Starts for Vec<u64> {
     }
 }
 
-/// The rules of one format, with what they remember of the bytes before.
-///
-/// Two are equal if they find the same records in whatever comes next.
-trait Rules: Copy + PartialEq {
-    fn block<V: Simd, S: Starts>(&mut self, simd: V, block: &Block, base: u64, starts: &mut S);
-    fn byte<S: Starts>(&mut self, byte: u8, at: u64, starts: &mut S);
+/// The rules of one format.
+trait Rules: Copy {
+    /// What they remember of the bytes before. Two are equal if the same records follow from them, whatever comes next.
+    type State: Copy + PartialEq;
+
+    /// The bytes of a block that begin a record; None, and nothing is changed, if it has to be read byte by byte.
+    fn block<V: Simd>(self, simd: V, state: &mut Self::State, block: &Block, base: u64) -> Option<u64>;
+    fn byte<S: Starts>(self, state: &mut Self::State, byte: u8, at: u64, starts: &mut S);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum AnyRules {
-    Lines(Lines),
-    Quoted(Quoted),
-    JsonLines(JsonLines),
+enum Progress {
+    Lines(Lines, <Lines as Rules>::State),
+    Quoted(Quoted, <Quoted as Rules>::State),
+    JsonLines(JsonLines, <JsonLines as Rules>::State),
 }
 
 /// Finds the beginnings of records in a file that is fed to it piece by piece.
 #[derive(Clone, Copy, Debug)]
 pub struct Scanner {
     format: Format,
-    rules: AnyRules,
+    progress: Progress,
     position: u64,
 }
 
@@ -80,14 +82,14 @@ impl Scanner {
     /// A scanner whose first byte stands at offset `position` and begins a line.
     #[must_use]
     pub fn new(format: Format, position: u64) -> Self {
-        let rules = match format {
-            Format::JsonLines => AnyRules::JsonLines(JsonLines::new(position)),
+        let progress = match format {
+            Format::JsonLines => Progress::JsonLines(JsonLines, json::State::new(position)),
             Format::Delimited(dialect) => match dialect.spanning_quote() {
-                Some(quote) => AnyRules::Quoted(Quoted::new(dialect.delimiter(), quote)),
-                None => AnyRules::Lines(Lines::new()),
+                Some(quote) => Progress::Quoted(Quoted::new(dialect.delimiter(), quote), quoted::State::NEW),
+                None => Progress::Lines(Lines, lines::State::NEW),
             },
         };
-        Self { format, rules, position }
+        Self { format, progress, position }
     }
 
     /// A scanner that is put down in the middle of a file.
@@ -96,28 +98,27 @@ impl Scanner {
     /// records are wrong until it [agrees](Self::agrees) with a scanner that came from the beginning.
     #[must_use]
     pub fn guess(format: Format, position: u64) -> Self {
-        let rules = match format {
-            Format::JsonLines => AnyRules::JsonLines(JsonLines::guess()),
-            Format::Delimited(dialect) => match dialect.spanning_quote() {
-                Some(quote) => AnyRules::Quoted(Quoted::guess(dialect.delimiter(), quote)),
-                None => AnyRules::Lines(Lines::guess()),
-            },
-        };
-        Self { format, rules, position }
+        let mut guess = Self::new(format, position);
+        match &mut guess.progress {
+            Progress::Lines(_, state) => *state = lines::State::GUESS,
+            Progress::Quoted(_, state) => *state = quoted::State::GUESS,
+            Progress::JsonLines(_, state) => *state = json::State::GUESS,
+        }
+        guess
     }
 
     /// Whether both, at the same offset, find the same records from here on.
     #[must_use]
     pub fn agrees(&self, other: &Self) -> bool {
-        self.position == other.position && self.rules == other.rules
+        self.position == other.position && self.progress == other.progress
     }
 
     /// Reads the next bytes of the file and tells `starts` which records begin in them.
     pub fn feed(&mut self, bytes: &[u8], starts: &mut impl Starts) {
-        match &mut self.rules {
-            AnyRules::Lines(rules) => scan(rules, bytes, self.position, starts),
-            AnyRules::Quoted(rules) => scan(rules, bytes, self.position, starts),
-            AnyRules::JsonLines(rules) => scan(rules, bytes, self.position, starts),
+        match &mut self.progress {
+            Progress::Lines(rules, state) => scan(*rules, state, bytes, self.position, starts),
+            Progress::Quoted(rules, state) => scan(*rules, state, bytes, self.position, starts),
+            Progress::JsonLines(rules, state) => scan(*rules, state, bytes, self.position, starts),
         }
         self.position += bytes.len() as u64;
     }
@@ -138,33 +139,81 @@ impl Scanner {
     /// Whether the last byte ended a record, rather than standing inside one.
     #[must_use]
     pub fn between_records(&self) -> bool {
-        match &self.rules {
-            AnyRules::Lines(rules) => rules.between_records(),
-            AnyRules::Quoted(rules) => rules.between_records(),
-            AnyRules::JsonLines(rules) => rules.between_records(),
+        match &self.progress {
+            Progress::Lines(_, state) => state.between_records(),
+            Progress::Quoted(_, state) => state.between_records(),
+            Progress::JsonLines(_, state) => state.between_records(),
         }
     }
 }
 
-fn scan<R: Rules>(rules: &mut R, bytes: &[u8], position: u64, starts: &mut impl Starts) {
-    dispatch!(Level::new(), simd => run(simd, rules, bytes, position, starts));
+fn scan<R: Rules>(rules: R, state: &mut R::State, bytes: &[u8], position: u64, starts: &mut impl Starts) {
+    *state = dispatch!(Level::new(), simd => run(simd, rules, *state, bytes, position, starts));
 }
 
 #[inline(always)]
-fn run<V: Simd, R: Rules>(simd: V, rules: &mut R, bytes: &[u8], position: u64, starts: &mut impl Starts) {
-    let mut local = *rules; // a copy that the compiler can keep in registers
+fn run<V: Simd, R: Rules>(
+    simd: V,
+    rules: R,
+    mut state: R::State,
+    bytes: &[u8],
+    position: u64,
+    starts: &mut impl Starts,
+) -> R::State {
     let (blocks, tail) = bytes.as_chunks::<WIDTH>();
     let mut at = position;
     for block in blocks {
-        local.block(simd, block, at, starts);
+        if let Some(bits) = rules.block(simd, &mut state, block, at) {
+            starts.starts(at, bits);
+        } else {
+            state = byte_by_byte(rules, state, block, at).tell(at, starts);
+        }
         at += WIDTH as u64;
     }
-    byte_by_byte(&mut local, tail, at, starts);
-    *rules = local;
+    byte_by_byte(rules, state, tail, at).tell(at, starts)
 }
 
-fn byte_by_byte<R: Rules>(rules: &mut R, bytes: &[u8], position: u64, starts: &mut impl Starts) {
+/// At most a block. State comes and goes as a value and the code stays out of the loop: so that keeps its registers.
+#[cold]
+#[inline(never)]
+fn byte_by_byte<R: Rules>(rules: R, mut state: R::State, bytes: &[u8], position: u64) -> Slowly<R::State> {
+    let mut found = InBlock { base: position, bits: 0, before: None };
     for (&byte, at) in bytes.iter().zip(position..) {
-        rules.byte(byte, at, starts);
+        rules.byte(&mut state, byte, at, &mut found);
+    }
+    Slowly { state, bits: found.bits, before: found.before }
+}
+
+/// What became of bytes that were read one after the other.
+struct Slowly<T> {
+    state: T,
+    bits: u64,
+    /// A record that began before them.
+    before: Option<u64>,
+}
+
+impl<T> Slowly<T> {
+    #[inline(always)]
+    fn tell(self, base: u64, starts: &mut impl Starts) -> T {
+        if let Some(at) = self.before {
+            starts.start(at);
+        }
+        starts.starts(base, self.bits);
+        self.state
+    }
+}
+
+struct InBlock {
+    base: u64,
+    bits: u64,
+    before: Option<u64>,
+}
+
+impl Starts for InBlock {
+    fn start(&mut self, at: u64) {
+        match at.checked_sub(self.base) {
+            Some(bit) => self.bits |= 1 << bit,
+            None => self.before = Some(at),
+        }
     }
 }

@@ -66,6 +66,21 @@ impl Bitmap {
         groups.map(|((words, &count), base)| Group { base, words, count: u64::from(count) })
     }
 
+    /// What a scanner is given to tell it which records begin.
+    pub fn marker(&mut self) -> Marker<'_> {
+        Marker { base: self.base, words: &mut self.words, before: &mut self.before }
+    }
+}
+
+/// The writing hand of a [`Bitmap`]; apart from it, so that a scan can keep all of it in registers.
+#[derive(Debug)]
+pub struct Marker<'bits> {
+    base: u64,
+    words: &'bits mut [u64],
+    before: &'bits mut Option<u64>,
+}
+
+impl Marker<'_> {
     #[inline(always)]
     fn toggle(&mut self, offset: u64, bits: u64) {
         let word = usize::try_from(offset / WIDTH as u64).ok().and_then(|index| self.words.get_mut(index));
@@ -75,12 +90,12 @@ impl Bitmap {
     }
 }
 
-impl Starts for Bitmap {
+impl Starts for Marker<'_> {
     #[inline(always)]
     fn start(&mut self, at: u64) {
         match at.checked_sub(self.base) {
             Some(offset) => self.toggle(offset, 1 << (offset % WIDTH as u64)),
-            None => self.before = Some(at),
+            None => *self.before = Some(at),
         }
     }
 

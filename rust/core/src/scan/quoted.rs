@@ -8,13 +8,17 @@
 
 use fearless_simd::Simd;
 
-use super::{Rules, Starts, byte_by_byte};
+use super::{Rules, Starts};
 use crate::mask::{self, Block};
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Quoted {
     delimiter: u8,
     quote: u8,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct State {
     /// Whether the byte before stands inside quotes.
     inside: bool,
     /// Whether a quote would open here: after a delimiter, a line break or a closing quote.
@@ -23,79 +27,77 @@ pub(super) struct Quoted {
     fresh: bool,
 }
 
-impl Quoted {
-    pub(super) fn new(delimiter: u8, quote: u8) -> Self {
-        Self { delimiter, quote, inside: false, opens: true, fresh: true }
-    }
-
-    pub(super) fn guess(delimiter: u8, quote: u8) -> Self {
-        Self { delimiter, quote, inside: false, opens: false, fresh: false }
-    }
+impl State {
+    pub(super) const NEW: Self = Self { inside: false, opens: true, fresh: true };
+    pub(super) const GUESS: Self = Self { inside: false, opens: false, fresh: false };
 
     pub(super) fn between_records(self) -> bool {
         self.fresh
     }
-
-    #[inline(always)]
-    fn unquoted<V: Simd, S: Starts>(&mut self, simd: V, block: &Block, base: u64, starts: &mut S) {
-        if self.inside {
-            return;
-        }
-        let breaks = mask::line_breaks(simd, block);
-        starts.starts(base, !breaks & (breaks << 1 | u64::from(self.fresh)));
-        self.fresh = breaks >> 63 == 1;
-        self.opens = self.fresh || last(block) == self.delimiter;
-    }
 }
 
-impl PartialEq for Quoted {
+impl PartialEq for State {
     fn eq(&self, other: &Self) -> bool {
         // Inside quotes nothing else is looked at before the closing quote.
         self.inside == other.inside && (self.inside || (self.opens, self.fresh) == (other.opens, other.fresh))
     }
 }
 
-impl Rules for Quoted {
-    #[inline(always)]
-    fn block<V: Simd, S: Starts>(&mut self, simd: V, block: &Block, base: u64, starts: &mut S) {
-        let quotes = mask::equal(simd, block, self.quote);
-        if quotes == 0 {
-            return self.unquoted(simd, block, base, starts);
-        }
-        let inside = mask::prefix_parity(quotes) ^ (u64::from(self.inside).wrapping_neg());
-        let breaks = mask::line_breaks(simd, block) & !inside;
-        let may_precede = mask::equal(simd, block, self.delimiter) | breaks | quotes;
-        let opening = quotes & inside;
-        if opening & !(may_precede << 1 | u64::from(self.opens)) != 0 {
-            return byte_by_byte(self, block, base, starts);
-        }
-        // A break inside quotes is no break, but the byte after it begins no record either.
-        let after_break = breaks << 1 | u64::from(self.fresh);
-        starts.starts(base, after_break & !breaks);
-        self.inside = inside >> 63 == 1;
-        self.opens = may_precede >> 63 == 1;
-        self.fresh = breaks >> 63 == 1;
+impl Quoted {
+    pub(super) fn new(delimiter: u8, quote: u8) -> Self {
+        Self { delimiter, quote }
     }
 
-    #[inline]
-    fn byte<S: Starts>(&mut self, byte: u8, at: u64, starts: &mut S) {
-        if self.inside {
-            self.opens = byte == self.quote;
-            self.inside = !self.opens;
-            return;
+    #[inline(always)]
+    fn unquoted<V: Simd>(self, simd: V, state: &mut State, block: &Block) -> u64 {
+        if state.inside {
+            return 0;
         }
-        let line_break = matches!(byte, b'\r' | b'\n');
-        if self.fresh && !line_break {
-            starts.start(at);
-        }
-        self.inside = self.opens && byte == self.quote;
-        self.opens = line_break || byte == self.delimiter;
-        self.fresh = line_break;
+        let breaks = mask::line_breaks(simd, block);
+        let begins = !breaks & (breaks << 1 | u64::from(state.fresh));
+        state.fresh = breaks >> 63 == 1;
+        state.opens = state.fresh || block.last() == Some(&self.delimiter);
+        begins
     }
 }
 
-#[inline]
-fn last(block: &Block) -> u8 {
-    let [.., last] = *block;
-    last
+impl Rules for Quoted {
+    type State = State;
+
+    #[inline(always)]
+    fn block<V: Simd>(self, simd: V, state: &mut State, block: &Block, _base: u64) -> Option<u64> {
+        let quotes = mask::equal(simd, block, self.quote);
+        if quotes == 0 {
+            return Some(self.unquoted(simd, state, block));
+        }
+        let inside = mask::prefix_parity(quotes) ^ u64::from(state.inside).wrapping_neg();
+        let breaks = mask::line_breaks(simd, block) & !inside;
+        let may_precede = mask::equal(simd, block, self.delimiter) | breaks | quotes;
+        let opening = quotes & inside;
+        if opening & !(may_precede << 1 | u64::from(state.opens)) != 0 {
+            return None;
+        }
+        // A break inside quotes is no break, but the byte after it begins no record either.
+        let begins = !breaks & (breaks << 1 | u64::from(state.fresh));
+        state.inside = inside >> 63 == 1;
+        state.opens = may_precede >> 63 == 1;
+        state.fresh = breaks >> 63 == 1;
+        Some(begins)
+    }
+
+    #[inline]
+    fn byte<S: Starts>(self, state: &mut State, byte: u8, at: u64, starts: &mut S) {
+        if state.inside {
+            state.opens = byte == self.quote;
+            state.inside = !state.opens;
+            return;
+        }
+        let line_break = matches!(byte, b'\r' | b'\n');
+        if state.fresh && !line_break {
+            starts.start(at);
+        }
+        state.inside = state.opens && byte == self.quote;
+        state.opens = line_break || byte == self.delimiter;
+        state.fresh = line_break;
+    }
 }
