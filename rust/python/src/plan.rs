@@ -15,7 +15,7 @@ use crate::error::to_python;
 use crate::lock::lock;
 
 /// Bytes between two looks for Ctrl-C: some hundredths of a second.
-const SLICE: u64 = 64 << 20;
+const SLICE: u64 = 128 << 20;
 
 /// More threads read no faster: memory is what they wait for.
 const MOST_THREADS: usize = 8;

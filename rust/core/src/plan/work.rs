@@ -11,8 +11,9 @@ use crate::error::{Error, Result};
 use crate::source::Source;
 use crate::stream::TextStream;
 
-/// Pieces for each thread that may be out at a time: one in its hands, the others waiting for their turn to be cut.
-const AHEAD: usize = 4;
+/// Pieces for each thread, and for all of them, that may be out at a time: one in each thread's hands, the others waiting
+/// to be cut. The more, the longer a thread can be kept off its core before the others run out of room.
+const AHEAD: (usize, usize) = (4, 16);
 
 /// The state of a plan: everything but the scanning itself.
 pub(super) struct Work {
@@ -114,7 +115,7 @@ impl Work {
         }
         // What everything else waits for is never held up by what waits.
         let awaited = self.files.front().is_some_and(FileScan::is_idle);
-        let room = self.out < self.options.threads.saturating_mul(AHEAD);
+        let room = self.out < self.most_out();
         let files = self.files.iter_mut().enumerate();
         let files = files.take(if room { usize::MAX } else { usize::from(awaited) });
         for (file, scan) in files {
@@ -127,12 +128,19 @@ impl Work {
         }
         let file = self.first + self.files.len();
         let opens =
-            room && file < self.listed && self.files.len() < self.options.threads.saturating_mul(AHEAD);
+            room && file < self.listed && self.files.len() < self.most_out();
         opens.then(|| {
             self.files.push_back(FileScan::new(&self.options));
             self.pending += 1;
             Task::Open { file }
         })
+    }
+
+    fn most_out(&self) -> usize {
+        match self.options.threads {
+            1 => 1,
+            threads => threads.saturating_mul(AHEAD.0).saturating_add(AHEAD.1),
+        }
     }
 
     /// Takes what came of a task, and cuts as far as there is no gap.
