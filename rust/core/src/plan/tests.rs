@@ -1,5 +1,5 @@
 //! Whatever order the tasks are done in, as if by threads, the plan is that of one thread.
-#![allow(clippy::unwrap_used)] // a test may panic: that is how it fails
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test may panic: that is how it fails
 
 use std::path::{Path, PathBuf};
 

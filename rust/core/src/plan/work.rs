@@ -44,6 +44,7 @@ enum State {
 }
 
 /// What a thread does without holding up others.
+#[allow(clippy::large_enum_variant, reason = "a thread has one at a time")]
 pub(super) enum Task {
     Open { file: usize },
     Scan { file: usize, piece: Piece, chunk: Chunk },
@@ -127,8 +128,7 @@ impl Work {
             }
         }
         let file = self.first + self.files.len();
-        let opens =
-            room && file < self.listed && self.files.len() < self.most_out();
+        let opens = room && file < self.listed && self.files.len() < self.most_out();
         opens.then(|| {
             self.files.push_back(FileScan::new(&self.options));
             self.pending += 1;

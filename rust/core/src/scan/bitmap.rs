@@ -116,6 +116,7 @@ impl Group<'_> {
     }
 
     /// The words with the offset of each one's first byte.
+    #[must_use]
     pub fn words(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> + ExactSizeIterator {
         let base = self.base;
         self.words.iter().enumerate().map(move |(index, &word)| (base + (index * WIDTH) as u64, word))
