@@ -26,6 +26,9 @@ use json::JsonLines;
 use lines::Lines;
 use quoted::Quoted;
 
+/// Blocks that are told together: 4 KiB of text.
+const GROUP: usize = 64;
+
 /// Who is told where records begin, in ascending order.
 pub trait Starts {
     /// A record begins at offset `at`.
@@ -35,6 +38,14 @@ pub trait Starts {
     #[inline(always)]
     fn starts(&mut self, base: u64, bits: u64) {
         self.each(base, bits);
+    }
+
+    /// [`Starts::starts`] for each of some blocks that follow each other from `base` on.
+    #[inline(always)]
+    fn blocks(&mut self, base: u64, blocks: &[u64]) {
+        for (&bits, base) in blocks.iter().zip((base..).step_by(WIDTH)) {
+            self.starts(base, bits);
+        }
     }
 
     /// [`Starts::starts`], one record after the other.
@@ -161,16 +172,30 @@ fn run<V: Simd, R: Rules>(
     starts: &mut impl Starts,
 ) -> R::State {
     let (blocks, tail) = bytes.as_chunks::<WIDTH>();
-    let mut at = position;
-    for block in blocks {
-        if let Some(bits) = rules.block(simd, &mut state, block, at) {
-            starts.starts(at, bits);
-        } else {
-            state = byte_by_byte(rules, state, block, at).tell(at, starts);
+    let mut base = position;
+    for group in blocks.chunks(GROUP) {
+        // Told together, so that the loop over blocks is about nothing but rules.
+        let mut words = [0; GROUP];
+        let (words, _) = words.split_at_mut(group.len());
+        let mut at = base;
+        for (index, block) in group.iter().enumerate() {
+            let bits = rules.block(simd, &mut state, block, at).unwrap_or_else(|| {
+                let slowly = byte_by_byte(rules, state, block, at);
+                state = slowly.state;
+                slowly.bits_after(base, words, starts)
+            });
+            if let Some(word) = words.get_mut(index) {
+                *word |= bits;
+            }
+            at += WIDTH as u64;
         }
-        at += WIDTH as u64;
+        starts.blocks(base, words);
+        base = at;
     }
-    byte_by_byte(rules, state, tail, at).tell(at, starts)
+    let slowly = byte_by_byte(rules, state, tail, base);
+    let bits = slowly.bits_after(base, &mut [], starts);
+    starts.starts(base, bits);
+    slowly.state
 }
 
 /// At most a block. State comes and goes as a value and the code stays out of the loop: so that keeps its registers.
@@ -193,13 +218,15 @@ struct Slowly<T> {
 }
 
 impl<T> Slowly<T> {
-    #[inline(always)]
-    fn tell(self, base: u64, starts: &mut impl Starts) -> T {
-        if let Some(at) = self.before {
-            starts.start(at);
+    /// Its bits, after a record that began before is told or set in the words from offset `base` on.
+    fn bits_after(&self, base: u64, words: &mut [u64], starts: &mut impl Starts) -> u64 {
+        let Some(at) = self.before else { return self.bits };
+        let offset = at.checked_sub(base).and_then(|offset| usize::try_from(offset).ok());
+        match offset.and_then(|offset| words.get_mut(offset / WIDTH)) {
+            Some(word) => *word |= 1 << (at - base) % WIDTH as u64,
+            None => starts.start(at),
         }
-        starts.starts(base, self.bits);
-        self.state
+        self.bits
     }
 }
 

@@ -2,11 +2,8 @@
 
 use fearless_simd::{Level, Simd, dispatch};
 
-use super::Starts;
+use super::{GROUP, Starts};
 use crate::mask::WIDTH;
-
-/// Words that are counted together: 4 KiB of text.
-const GROUP: usize = 64;
 
 /// A set of records' beginnings. To report one a second time takes it out again.
 #[derive(Debug, Default)]
@@ -104,6 +101,18 @@ impl Starts for Marker<'_> {
         match base.checked_sub(self.base) {
             Some(offset) if offset % WIDTH as u64 == 0 => self.toggle(offset, bits),
             _ => self.each(base, bits),
+        }
+    }
+
+    #[inline(always)]
+    fn blocks(&mut self, base: u64, blocks: &[u64]) {
+        let first = base.checked_sub(self.base).filter(|offset| offset % WIDTH as u64 == 0);
+        let words = first.and_then(|offset| usize::try_from(offset / WIDTH as u64).ok());
+        match words.and_then(|first| self.words.get_mut(first..)) {
+            Some(words) => words.iter_mut().zip(blocks).for_each(|(word, bits)| *word ^= bits),
+            None => {
+                blocks.iter().zip((base..).step_by(WIDTH)).for_each(|(&bits, base)| self.starts(base, bits))
+            }
         }
     }
 }
