@@ -223,7 +223,7 @@ impl<T> Slowly<T> {
         let Some(at) = self.before else { return self.bits };
         let offset = at.checked_sub(base).and_then(|offset| usize::try_from(offset).ok());
         match offset.and_then(|offset| words.get_mut(offset / WIDTH)) {
-            Some(word) => *word |= 1 << (at - base) % WIDTH as u64,
+            Some(word) => *word |= 1 << ((at - base) % WIDTH as u64),
             None => starts.start(at),
         }
         self.bits

@@ -111,7 +111,9 @@ impl Starts for Marker<'_> {
         match words.and_then(|first| self.words.get_mut(first..)) {
             Some(words) => words.iter_mut().zip(blocks).for_each(|(word, bits)| *word ^= bits),
             None => {
-                blocks.iter().zip((base..).step_by(WIDTH)).for_each(|(&bits, base)| self.starts(base, bits))
+                for (&bits, base) in blocks.iter().zip((base..).step_by(WIDTH)) {
+                    self.starts(base, bits);
+                }
             }
         }
     }

@@ -56,7 +56,7 @@ impl Quoted {
         let breaks = mask::line_breaks(simd, block);
         let begins = !breaks & (breaks << 1 | u64::from(state.fresh));
         state.fresh = breaks >> 63 == 1;
-        state.opens = state.fresh || block.last() == Some(&self.delimiter);
+        state.opens = (breaks | mask::equal(simd, block, self.delimiter)) >> 63 == 1;
         begins
     }
 }
