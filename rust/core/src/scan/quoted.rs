@@ -11,6 +11,10 @@ use fearless_simd::Simd;
 use super::{Rules, Starts};
 use crate::mask::{self, Block};
 
+/// Blocks without a quote after which the next is taken to have none too. Where blocks with and without quotes
+/// alternate, to tell them apart takes longer than to treat them alike: the processor guesses the branch wrongly.
+const CALM: u8 = 16;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Quoted {
     delimiter: u8,
@@ -25,11 +29,13 @@ pub(super) struct State {
     opens: bool,
     /// Whether the byte before was a line break outside quotes (or there was none).
     fresh: bool,
+    /// Blocks since the last one with a quote, at most [`CALM`]; this changes the way, never the answer.
+    calm: u8,
 }
 
 impl State {
-    pub(super) const NEW: Self = Self { inside: false, opens: true, fresh: true };
-    pub(super) const GUESS: Self = Self { inside: false, opens: false, fresh: false };
+    pub(super) const NEW: Self = Self { inside: false, opens: true, fresh: true, calm: CALM };
+    pub(super) const GUESS: Self = Self { inside: false, opens: false, fresh: false, calm: CALM };
 
     pub(super) fn between_records(self) -> bool {
         self.fresh
@@ -67,7 +73,7 @@ impl Rules for Quoted {
     #[inline(always)]
     fn block<V: Simd>(self, simd: V, state: &mut State, block: &Block, _base: u64) -> Option<u64> {
         let quotes = mask::equal(simd, block, self.quote);
-        if quotes == 0 {
+        if state.calm == CALM && quotes == 0 {
             return Some(self.unquoted(simd, state, block));
         }
         let inside = mask::prefix_parity(quotes) ^ u64::from(state.inside).wrapping_neg();
@@ -79,6 +85,7 @@ impl Rules for Quoted {
         }
         // A break inside quotes is no break, but the byte after it begins no record either.
         let begins = !breaks & (breaks << 1 | u64::from(state.fresh));
+        state.calm = if quotes == 0 { CALM.min(state.calm + 1) } else { 0 };
         state.inside = inside >> 63 == 1;
         state.opens = may_precede >> 63 == 1;
         state.fresh = breaks >> 63 == 1;
