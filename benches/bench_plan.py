@@ -63,6 +63,16 @@ def test_delimited_text(measure, folder, scale, quoted):
     path.unlink()
 
 
+@pytest.mark.parametrize("quoted", [False, True], ids=["unquoted", "quoted"])
+def test_delimited_text_on_one_thread(measure, folder, scale, quoted):
+    block = texts.delimited(quoted=quoted)
+    path = block.write(folder / "one.csv", scale.bytes, texts.HEADER)
+    ranges = measure.run(plan, [str(path)], {"threads": 1}, rounds=10, warmup_rounds=1)
+    rows = check_files(block, [path], ranges, len(texts.HEADER))
+    measure.note({"gb_per_s": path.stat().st_size / 1e9, "rows_per_s": rows}, mini_batches=len(ranges))
+    path.unlink()
+
+
 def test_delimited_text_without_multi_line(measure, folder, scale):
     block = texts.delimited(quoted=False)
     path = block.write(folder / "lines.csv", scale.bytes, texts.HEADER)

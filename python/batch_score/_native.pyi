@@ -21,7 +21,8 @@ class TextPlan:
     A record ends at `\n`, `\r\n` or `\r` outside quotes (JSON Lines: at `\n`); empty lines are no records. A mini-batch
     lies in one file and is as long as `max_bytes` allows; only a single record can be longer. The mini-batches of a
     file follow each other without a gap from its first record (after the header) to its end, so empty lines belong
-    to the mini-batch before them. Memory does not grow with files or records. Every method releases the GIL.
+    to the mini-batch before them. Memory does not grow with files or records. Every method releases the GIL; other
+    threads scan only during a call, and only if enough is asked for.
 
     Args:
         paths: Plain, gzip (.gz), Zstandard (.zst) or bzip2 (.bz2) files, in the order to be planned.
@@ -32,7 +33,9 @@ class TextPlan:
         header: Whether the first record of each file names the columns and is left out.
         multi_line: Whether a line break inside quotes belongs to the field.
         encoding: utf8, utf8bom, ascii, latin1, iso88591, windows1252, utf16 or utf32.
-        chunk_bytes: Size of the read buffer; the result does not depend on it.
+        chunk_bytes: Size of a read buffer; the result does not depend on it.
+        threads: How many may scan at a time during a call, the caller's own included; the result does not depend on
+            it. None: one for each core that the process may use, 8 at most.
 
     Raises:
         ConfigError: An argument cannot be used.
@@ -49,7 +52,8 @@ class TextPlan:
         header: bool = True,
         multi_line: bool = True,
         encoding: str = "utf8",
-        chunk_bytes: int = 1_048_576,
+        chunk_bytes: int = 262_144,
+        threads: int | None = None,
     ) -> Self: ...
     def next_batch(self, limit: int) -> list[tuple[int, int, int, int, int]]:
         """Finds up to `limit` more mini-batches; fewer only when the files end or one cannot be read.

@@ -94,10 +94,14 @@ def plan(paths, max_bytes, limit=7, **options):
 
 sizes = st.one_of(st.integers(1, 40), st.integers(1, 1000), st.just(1 << 62))
 chunks = st.one_of(st.integers(1, 9), st.integers(1, 300), st.just(1 << 20))
+threads = st.integers(1, 4)
+ways = st.fixed_dictionaries({"chunk_bytes": chunks, "threads": threads})
+# All at once: what is asked for piece by piece is too little to be shared out among threads.
+ALL = 1 << 30
 
 
-@given(texts, sizes, chunks, st.booleans(), st.booleans())
-def test_mini_batches_of_any_text_are_those_of_the_twin(tmp_path, text, max_bytes, chunk_bytes, header, marked):
+@given(texts, sizes, ways, st.booleans(), st.booleans())
+def test_mini_batches_of_any_text_are_those_of_the_twin(tmp_path, text, max_bytes, way, header, marked):
     before = MARK if marked else b""
     path = write(tmp_path, before + text.encode())
     records = as_bytes(text, twin_records(text))[1 if header else 0 :]
@@ -105,13 +109,14 @@ def test_mini_batches_of_any_text_are_those_of_the_twin(tmp_path, text, max_byte
         (0, offset + len(before), length, first_row, rows)
         for offset, length, first_row, rows in twin_cut(records, max_bytes)
     ]
-    assert plan([path], max_bytes, header=header, chunk_bytes=chunk_bytes) == expected
+    assert plan([path], max_bytes, header=header, **way) == expected
+    assert plan([path], max_bytes, limit=ALL, header=header, **way) == expected
 
 
-@given(st.lists(texts, min_size=1, max_size=4), sizes)
-def test_the_laws_of_mini_batches(tmp_path, contents, max_bytes):
+@given(st.lists(texts, min_size=1, max_size=4), sizes, ways)
+def test_the_laws_of_mini_batches(tmp_path, contents, max_bytes, way):
     paths = [write(tmp_path, text.encode(), f"{number}.csv") for number, text in enumerate(contents)]
-    found = plan(paths, max_bytes)
+    found = plan(paths, max_bytes, limit=ALL, **way)
     assert [file for file, *_ in found] == sorted(file for file, *_ in found)
     for number, path in enumerate(paths):
         mine = [ranges for file, *ranges in found if file == number]
@@ -127,6 +132,15 @@ def test_the_laws_of_mini_batches(tmp_path, contents, max_bytes):
         assert (at, row) == (len(data), len(begins))
         for one, other in itertools.pairwise(mine):
             assert one[1] + other[1] > max_bytes
+
+
+@given(st.lists(texts, min_size=1, max_size=4), st.integers(1, 9), threads)
+def test_threads_find_what_one_finds_in_files_of_any_size(tmp_path, contents, chunk_bytes, threads):
+    # Long stretches without a quote, of quoted breaks, and of empty fields, in which a wrong guess never comes right.
+    long = [text * 20 + '"' + "\n" * 99 + '",' + '"",' * 99 for text in contents]
+    paths = [write(tmp_path, text.encode(), f"{number}.csv") for number, text in enumerate([*contents, *long])]
+    alone = plan(paths, 100, threads=1)
+    assert plan(paths, 100, limit=ALL, chunk_bytes=chunk_bytes * 7, threads=threads) == alone
 
 
 @given(texts, sizes, chunks)
@@ -174,12 +188,12 @@ def test_records_are_those_of_pyarrow(tmp_path, text, max_bytes, marked):
 @given(
     st.lists(st.sampled_from(["{}", "[1]", " 1", " ", "\t", "\r", "\n", "\n", "\r\n", "1" * 70])).map("".join),
     sizes,
-    chunks,
+    ways,
 )
-def test_json_lines_end_at_line_feeds_and_blank_lines_are_none(tmp_path, text, max_bytes, chunk_bytes):
+def test_json_lines_end_at_line_feeds_and_blank_lines_are_none(tmp_path, text, max_bytes, way):
     path = write(tmp_path, text.encode(), "file.jsonl")
     lines = [line for line in text.split("\n") if line.strip(" \t\r")]
-    found = plan([path], max_bytes, format="jsonl", chunk_bytes=chunk_bytes)
+    found = plan([path], max_bytes, limit=ALL, format="jsonl", **way)
     data = path.read_bytes()
     pieces = [data[offset : offset + length] for _, offset, length, *_ in found]
     read = [piece[begin:end].decode() for piece in pieces for begin, end in split_records(piece, format="jsonl")]
@@ -283,9 +297,10 @@ def test_a_stream_does_not_go_back(tmp_path):
         stream.read_range(9, 2)
 
 
-def test_what_was_found_before_a_missing_file_is_not_lost(tmp_path):
+@pytest.mark.parametrize("threads", [1, 4])
+def test_what_was_found_before_a_missing_file_is_not_lost(tmp_path, threads):
     there = write(tmp_path, b"a\n1\n2\n")
-    text_plan = TextPlan([there, tmp_path / "missing.csv"], max_bytes=2)
+    text_plan = TextPlan([there, tmp_path / "missing.csv", there], max_bytes=2, threads=threads)
     assert len(text_plan.next_batch(9)) == 2
     with pytest.raises(FileNotFoundError, match=r"missing\.csv"):
         text_plan.next_batch(9)
@@ -305,6 +320,7 @@ def test_what_was_found_before_a_missing_file_is_not_lost(tmp_path):
         {"format": "xml"},
         {"max_bytes": 0},
         {"chunk_bytes": 0},
+        {"threads": 0},
     ],
 )
 def test_options_that_cannot_be_used_are_config_errors(options):

@@ -1,6 +1,6 @@
 //! From the beginnings of records to mini-batches, greedily and in constant memory.
 
-use crate::scan::Starts;
+use crate::scan::{Bitmap, Group, Starts};
 
 /// A run of whole records of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,28 @@ impl Cutter {
     #[must_use]
     pub fn new(max_bytes: u64, skip: u64) -> Self {
         Self { max_bytes, skip, rows: 0, offset: 0, last: 0, first_row: 0, found: Vec::new() }
+    }
+
+    /// Takes the records that begin in a piece of the file, which follows the pieces before.
+    pub fn add(&mut self, found: &Bitmap) {
+        if let Some(at) = found.before() {
+            self.start(at);
+        }
+        for group in found.groups().filter(|group| group.count > 0) {
+            self.group(&group);
+        }
+    }
+
+    /// Single records matter only near the end of a range.
+    fn group(&mut self, group: &Group<'_>) {
+        if self.rows > 0 && self.fits(group.end()) {
+            self.rows += group.count;
+            self.last = group.last().unwrap_or(self.last);
+            return;
+        }
+        for (base, bits) in group.words() {
+            self.starts(base, bits);
+        }
     }
 
     /// Ends the last record at offset `end`.

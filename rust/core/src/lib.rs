@@ -11,7 +11,6 @@ pub mod files;
 pub mod guard;
 pub mod journal;
 pub mod mask;
-pub mod mask2;
 pub mod plan;
 pub mod records;
 pub mod recover;

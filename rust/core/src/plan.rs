@@ -1,13 +1,25 @@
 //! The mini-batches of many text files, found while they are being asked for.
 
-use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+mod chunk;
+mod file;
+#[cfg(test)]
+mod tests;
+mod work;
 
-use crate::cut::{Cutter, Range};
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Builder};
+
+use crate::cut::Range;
 use crate::dialect::{Encoding, Format};
 use crate::error::{Error, Result};
-use crate::scan::Scanner;
-use crate::source::{LEAST_FIRST_PIECE, Source, mark_length};
+
+use work::{Task, Work};
+
+/// Tasks of a plan that one thread does alone: a plan of a few small files is over before another one has started.
+const ALONE: usize = 12;
+/// Pieces that have to be wanted for each further thread.
+const WORTH: u64 = 4;
 
 /// How files are cut.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +32,10 @@ pub struct Options {
     pub max_bytes: u64,
     /// Whether the first record of each file names the columns.
     pub header: bool,
-    /// Size of the one buffer that files are read into.
+    /// Size of the buffers that files are read into.
     pub chunk_bytes: usize,
+    /// How many threads may scan at a time, the caller's own included.
+    pub threads: usize,
 }
 
 /// A mini-batch: a range of the file with the given position in the list.
@@ -33,36 +47,16 @@ pub struct MiniBatch {
     pub range: Range,
 }
 
-/// Scans files one after the other, only as far as mini-batches are asked for.
+/// Scans files in order, only as far as mini-batches are asked for.
 ///
-/// Memory is the list of paths, one buffer, and the mini-batches of one buffer's worth of text,
-/// however large a file or a record is.
+/// Memory is the list of paths, a few buffers for each thread, and the mini-batches of these buffers' worth of text,
+/// however large a file or a record is. Threads live only as long as a call.
 pub struct Plan {
     paths: Vec<PathBuf>,
     options: Options,
-    next: usize,
-    current: Option<Scan>,
-    buffer: Vec<u8>,
-    found: VecDeque<MiniBatch>,
-    records: u64,
-    bytes: u64,
-    state: State,
-}
-
-enum State {
-    Scanning,
-    /// With an error that nobody has seen yet.
-    Failed(Error),
-    /// After an error.
-    Over,
-}
-
-/// The file that is being scanned.
-struct Scan {
-    file: usize,
-    source: Source,
-    scanner: Scanner,
-    cutter: Cutter,
+    work: Work,
+    /// Tasks done by one thread alone.
+    alone: usize,
 }
 
 impl Plan {
@@ -71,24 +65,17 @@ impl Plan {
     /// # Errors
     /// [`Error::Option`] when a size is 0.
     pub fn new(paths: Vec<PathBuf>, options: Options) -> Result<Self> {
-        for (name, is_zero) in
-            [("max_bytes", options.max_bytes == 0), ("chunk_bytes", options.chunk_bytes == 0)]
-        {
+        for (name, is_zero) in [
+            ("max_bytes", options.max_bytes == 0),
+            ("chunk_bytes", options.chunk_bytes == 0),
+            ("threads", options.threads == 0),
+        ] {
             if is_zero {
                 return Err(Error::Option(format!("{name} is 0; it has to be at least 1")));
             }
         }
-        Ok(Self {
-            paths,
-            options,
-            next: 0,
-            current: None,
-            buffer: vec![0; options.chunk_bytes.max(LEAST_FIRST_PIECE)],
-            found: VecDeque::new(),
-            records: 0,
-            bytes: 0,
-            state: State::Scanning,
-        })
+        let work = Work::new(paths.len(), options);
+        Ok(Self { paths, options, work, alone: 0 })
     }
 
     /// Scans until `wanted` mini-batches wait to be taken, about `budget` bytes are read, or the files end.
@@ -99,100 +86,120 @@ impl Plan {
     /// [`Error::Io`], [`Error::NoInput`] or [`Error::Malformed`] when a file cannot be read; scanning does not go on. What was
     /// found before has to be taken first.
     pub fn scan(&mut self, wanted: usize, budget: u64) -> Result<bool> {
-        let end = self.bytes.saturating_add(budget);
-        let mut more = true;
-        while more && self.found.len() < wanted && self.bytes < end {
-            more = match self.state {
-                State::Scanning => self.step().unwrap_or_else(|fault| {
-                    self.state = State::Failed(fault);
-                    false
-                }),
-                State::Failed(_) | State::Over => false,
-            };
+        let helpers = self.helpers(wanted, budget);
+        let end = self.work.bytes.saturating_add(budget);
+        let alone = ALONE - self.alone;
+        let team = Team {
+            paths: &self.paths,
+            encoding: self.options.encoding,
+            wanted,
+            end,
+            work: Mutex::new(&mut self.work),
+            changed: Condvar::new(),
+        };
+        if helpers == 0 {
+            team.run(usize::MAX);
+        } else {
+            self.alone += team.run(alone);
+            team.run_with(helpers);
         }
-        if self.found.is_empty() && matches!(self.state, State::Failed(_) | State::Over) {
-            return Err(match std::mem::replace(&mut self.state, State::Over) {
-                State::Failed(fault) => fault,
-                State::Scanning | State::Over => {
-                    Error::Option(String::from("this plan ended with an error; make a new one"))
-                }
-            });
-        }
-        Ok(more)
+        self.work.check()?;
+        Ok(self.work.has_more())
+    }
+
+    /// How many threads are worth starting.
+    fn helpers(&self, wanted: usize, budget: u64) -> usize {
+        let wanted = wanted.saturating_sub(self.work.found.len()) as u64;
+        let bytes = wanted.saturating_mul(self.options.max_bytes).min(budget);
+        let pieces = bytes / self.options.chunk_bytes as u64;
+        usize::try_from(pieces / WORTH).unwrap_or(usize::MAX).min(self.options.threads - 1)
     }
 
     /// Takes away at most `limit` of the mini-batches found, in order.
     pub fn take(&mut self, limit: usize) -> impl Iterator<Item = MiniBatch> + '_ {
-        let count = limit.min(self.found.len());
-        self.found.drain(..count)
+        let count = limit.min(self.work.found.len());
+        self.work.found.drain(..count)
     }
 
     /// Number of mini-batches that wait to be taken.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.found.len()
+        self.work.found.len()
     }
 
     /// Records of the mini-batches found so far.
     #[must_use]
     pub fn records(&self) -> u64 {
-        self.records
+        self.work.records
     }
 
     /// Bytes of (decoded) text read so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Reads one buffer of the current file, or opens the next one.
-    fn step(&mut self) -> Result<bool> {
-        let Some(scan) = &mut self.current else {
-            let Some(path) = self.paths.get(self.next) else { return Ok(false) };
-            self.current = Some(Scan::open(self.next, path, &self.options)?);
-            self.next += 1;
-            return Ok(true);
-        };
-        let ended = scan.step(&mut self.buffer, self.options.chunk_bytes, &mut self.bytes)?;
-        for range in scan.cutter.take() {
-            self.records += range.rows;
-            self.found.push_back(MiniBatch { file: scan.file, range });
-        }
-        if ended {
-            self.current = None;
-        }
-        Ok(true)
+        self.work.bytes
     }
 }
 
-impl Scan {
-    fn open(file: usize, path: &Path, options: &Options) -> Result<Self> {
-        let has_header = options.header && options.format != Format::JsonLines;
-        Ok(Self {
-            file,
-            source: Source::open(path, options.encoding)?,
-            scanner: Scanner::new(options.format, 0),
-            cutter: Cutter::new(options.max_bytes, u64::from(has_header)),
-        })
+/// The threads of one call, which share out its tasks.
+struct Team<'plan> {
+    paths: &'plan [PathBuf],
+    encoding: Encoding,
+    /// When to stop: so many mini-batches, or so many bytes.
+    wanted: usize,
+    end: u64,
+    work: Mutex<&'plan mut Work>,
+    /// Somebody has answered: there may be tasks, or none any more.
+    changed: Condvar,
+}
+
+impl<'plan> Team<'plan> {
+    fn run_with(&self, helpers: usize) {
+        thread::scope(|scope| {
+            for _ in 0..helpers {
+                if self.is_done(&self.lock()) {
+                    break;
+                }
+                // Without another thread it takes longer, and that is all.
+                let _ = Builder::new().name("scan".into()).spawn_scoped(scope, || self.run(usize::MAX));
+            }
+            self.run(usize::MAX);
+        });
     }
 
-    fn step(&mut self, buffer: &mut [u8], chunk: usize, bytes: &mut u64) -> Result<bool> {
-        let at_start = self.scanner.position() == 0;
-        let wanted = if at_start { buffer.len() } else { chunk };
-        let buffer = buffer.get_mut(..wanted).unwrap_or_default();
-        let count = self.source.fill(buffer)?;
-        *bytes += count as u64;
-        let read = buffer.get(..count).unwrap_or_default();
-        let mark = if at_start { mark_length(read) } else { 0 };
-        self.scanner.skip(mark);
-        self.scanner.feed(read.get(mark..).unwrap_or_default(), &mut self.cutter);
-        let ended = count < wanted;
-        if ended {
-            if !self.scanner.between_records() {
-                self.source.check_complete()?;
-            }
-            self.cutter.finish(self.scanner.position());
+    /// Does tasks, at most `limit`, until enough is found; returns how many.
+    fn run(&self, limit: usize) -> usize {
+        let mut done = 0;
+        while done < limit
+            && let Some(task) = self.next()
+        {
+            let answer = task.perform(self.paths, self.encoding);
+            self.lock().answer(answer);
+            self.changed.notify_all();
+            done += 1;
         }
-        Ok(ended)
+        done
+    }
+
+    /// The next task, once there is one; None when nothing is left to be done.
+    fn next(&self) -> Option<Task> {
+        let mut work = self.lock();
+        while !self.is_done(&work) {
+            if let Some(task) = work.next() {
+                return Some(task);
+            }
+            if work.pending == 0 {
+                break;
+            }
+            work = self.changed.wait(work).unwrap_or_else(PoisonError::into_inner);
+        }
+        None
+    }
+
+    fn is_done(&self, work: &Work) -> bool {
+        work.found.len() >= self.wanted || work.bytes >= self.end || !work.has_more()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, &'plan mut Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

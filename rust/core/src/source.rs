@@ -66,6 +66,24 @@ impl PlainFile {
         }
     }
 
+    /// Refuses a file to which somebody still writes in the middle of a record.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when the file has grown since it was opened.
+    pub fn check_complete(&self) -> Result<()> {
+        let now = self.file.metadata().map_err(|fault| Error::io(&self.path, fault))?.len();
+        if now == self.length {
+            return Ok(());
+        }
+        Err(self.changed(self.length, "the file changed while it was planned, with an unfinished record"))
+    }
+
+    /// Bytes in the file when it was opened.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
     fn changed(&self, offset: u64, reason: &str) -> Error {
         Error::Malformed { path: self.path.clone(), offset, reason: reason.to_owned() }
     }
@@ -111,19 +129,6 @@ impl Source {
                 Ok(wanted)
             }
         }
-    }
-
-    /// Refuses a file to which somebody still writes in the middle of a record.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`] when the file has grown since it was opened.
-    pub fn check_complete(&self) -> Result<()> {
-        let Self::Plain { file, .. } = self else { return Ok(()) };
-        let now = file.file.metadata().map_err(|fault| Error::io(&file.path, fault))?.len();
-        if now == file.length {
-            return Ok(());
-        }
-        Err(file.changed(file.length, "the file changed while it was planned, with an unfinished record"))
     }
 }
 

@@ -134,14 +134,19 @@ fn write(folder: &Path, name: &str, text: &[u8]) -> PathBuf {
 }
 
 fn options(format: Format, max_bytes: u64, chunk_bytes: usize) -> Options {
-    Options { format, encoding: Encoding::InPlace, max_bytes, header: false, chunk_bytes }
+    Options { format, encoding: Encoding::InPlace, max_bytes, header: false, chunk_bytes, threads: 1 }
 }
 
-fn plan(paths: Vec<PathBuf>, options: Options) -> Result<Vec<MiniBatch>> {
+/// How much is asked for at a time: mini-batches and bytes. Only large portions are shared out among threads.
+fn portions() -> impl Strategy<Value = (usize, u64)> {
+    prop_oneof![Just((3, 50)), Just((1, 1)), Just((7, 1 << 20)), Just((usize::MAX, u64::MAX))]
+}
+
+fn plan(paths: Vec<PathBuf>, options: Options, wanted: usize, budget: u64) -> Result<Vec<MiniBatch>> {
     let mut plan = Plan::new(paths, options)?;
     let mut found = Vec::new();
-    while plan.scan(3, 50)? {
-        found.extend(plan.take(3));
+    while plan.scan(wanted, budget)? {
+        found.extend(plan.take(wanted));
     }
     found.extend(plan.take(usize::MAX));
     Ok(found)
@@ -160,6 +165,27 @@ proptest! {
             scanner.feed(&text[pair[0]..pair[1]], &mut begins);
         }
         prop_assert_eq!(with_ends(&begins, text.len() as u64), naive(&text, format));
+    }
+
+    #[test]
+    fn a_guess_that_agrees_with_the_truth_finds_the_same_from_there_on(
+        text in texts(), format in formats(), from in 0usize..400, step in 1usize..80
+    ) {
+        let from = from.min(text.len());
+        let mut truth = Scanner::new(format, 0);
+        truth.feed(&text[..from], &mut Vec::new());
+        let mut guess = Scanner::guess(format, from as u64);
+        for piece in text[from..].chunks(step) {
+            let (mut expected, mut found) = (Vec::new(), Vec::new());
+            let agreed = guess.agrees(&truth);
+            truth.feed(piece, &mut expected);
+            guess.feed(piece, &mut found);
+            if agreed {
+                prop_assert_eq!(found, expected);
+                prop_assert!(guess.agrees(&truth));
+                prop_assert_eq!(guess.between_records(), truth.between_records());
+            }
+        }
     }
 
     #[test]
@@ -188,7 +214,8 @@ proptest! {
     #[test]
     fn mini_batches_are_those_of_the_twin(
         all in prop::collection::vec(texts(), 1..4), format in formats(), max_bytes in 1u64..300,
-        chunk in 1usize..300, header: bool, mark: bool
+        chunk in prop_oneof![1usize..20, 1usize..300], threads in 1usize..5, (wanted, budget) in portions(),
+        header: bool, mark: bool
     ) {
         let folder = tempfile::tempdir().unwrap();
         let skip = usize::from(header && format != Format::JsonLines);
@@ -202,8 +229,22 @@ proptest! {
                 MiniBatch { file, range: Range { offset: range.offset + shift, ..range } }
             }));
         }
-        let found = plan(paths, Options { header, ..options(format, max_bytes, chunk) }).unwrap();
-        prop_assert_eq!(found, expected);
+        let options = Options { header, threads, ..options(format, max_bytes, chunk) };
+        prop_assert_eq!(plan(paths, options, wanted, budget).unwrap(), expected);
+    }
+
+    #[test]
+    fn mini_batches_of_long_files_are_those_of_the_twin(
+        pieces in prop::collection::vec((texts(), 1usize..20), 1..20), format in formats(), max_bytes in 1u64..20_000,
+        chunk in 1usize..20_000, threads in 1usize..5
+    ) {
+        let text: Vec<u8> = pieces.iter().flat_map(|(text, times)| text.repeat(*times)).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let path = write(folder.path(), "file", &text);
+        let options = Options { threads, ..options(format, max_bytes, chunk) };
+        let found = plan(vec![path], options, usize::MAX, u64::MAX).unwrap();
+        let found: Vec<_> = found.into_iter().map(|found| found.range).collect();
+        prop_assert_eq!(found, naive_cut(&naive(&text, format), max_bytes));
     }
 
     #[test]
@@ -270,7 +311,7 @@ fn one_record_larger_than_everything_is_one_mini_batch() {
     let folder = tempfile::tempdir().unwrap();
     let text = format!("a\n\"{}\"\nb\n", "x\n".repeat(100_000));
     let path = write(folder.path(), "file", text.as_bytes());
-    let found = plan(vec![path], options(commas(), 10, 64)).unwrap();
+    let found = plan(vec![path], options(commas(), 10, 64), 3, 50).unwrap();
     assert_eq!(found.iter().map(|found| found.range.length).collect::<Vec<_>>(), [2, 200_003, 2]);
 }
 
@@ -319,5 +360,7 @@ fn options_that_cannot_be_used_are_refused() {
     }
     assert!(matches!(Plan::new(vec![], options(commas(), 0, 64)), Err(Error::Option(_))));
     assert!(matches!(Plan::new(vec![], options(commas(), 1, 0)), Err(Error::Option(_))));
+    let no_threads = Options { threads: 0, ..options(commas(), 1, 1) };
+    assert!(matches!(Plan::new(vec![], no_threads), Err(Error::Option(_))));
     assert!("utf7".parse::<Encoding>().is_err());
 }

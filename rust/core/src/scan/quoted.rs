@@ -6,83 +6,105 @@
 //! closing quote, counting is right, and a block of 64 bytes is settled by its quotes' running parity. A
 //! block with any other quote is read byte by byte.
 
-use super::{Rules, Starts, byte_by_byte};
+use fearless_simd::Simd;
+
+use super::{Rules, Starts};
 use crate::mask::{self, Block};
 
-#[derive(Clone, Copy, Debug)]
+/// Blocks without a quote after which the next is taken to have none too. Where blocks with and without quotes
+/// alternate, to tell them apart takes longer than to treat them alike: the processor guesses the branch wrongly.
+const CALM: u8 = 16;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Quoted {
     delimiter: u8,
     quote: u8,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct State {
     /// Whether the byte before stands inside quotes.
     inside: bool,
     /// Whether a quote would open here: after a delimiter, a line break or a closing quote.
     opens: bool,
     /// Whether the byte before was a line break outside quotes (or there was none).
     fresh: bool,
+    /// Blocks since the last one with a quote, at most [`CALM`]; this changes the way, never the answer.
+    calm: u8,
 }
 
-impl Quoted {
-    pub(super) fn new(delimiter: u8, quote: u8) -> Self {
-        Self { delimiter, quote, inside: false, opens: true, fresh: true }
-    }
+impl State {
+    pub(super) const NEW: Self = Self { inside: false, opens: true, fresh: true, calm: CALM };
+    pub(super) const GUESS: Self = Self { inside: false, opens: false, fresh: false, calm: CALM };
 
     pub(super) fn between_records(self) -> bool {
         self.fresh
     }
+}
 
-    #[inline]
-    fn unquoted<S: Starts>(&mut self, block: &Block, base: u64, starts: &mut S) {
-        if self.inside {
-            return;
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        // Inside quotes nothing else is looked at before the closing quote.
+        self.inside == other.inside && (self.inside || (self.opens, self.fresh) == (other.opens, other.fresh))
+    }
+}
+
+impl Quoted {
+    pub(super) fn new(delimiter: u8, quote: u8) -> Self {
+        Self { delimiter, quote }
+    }
+
+    #[inline(always)]
+    fn unquoted<V: Simd>(self, simd: V, state: &mut State, block: &Block) -> u64 {
+        if state.inside {
+            return 0;
         }
-        let breaks = mask::line_breaks(block);
-        starts.starts(base, !breaks & (breaks << 1 | u64::from(self.fresh)));
-        self.fresh = breaks >> 63 == 1;
-        self.opens = self.fresh || last(block) == self.delimiter;
+        let breaks = mask::line_breaks(simd, block);
+        let begins = !breaks & (breaks << 1 | u64::from(state.fresh));
+        state.fresh = breaks >> 63 == 1;
+        state.opens = (breaks | mask::equal(simd, block, self.delimiter)) >> 63 == 1;
+        begins
     }
 }
 
 impl Rules for Quoted {
-    #[inline]
-    fn block<S: Starts>(&mut self, block: &Block, base: u64, starts: &mut S) {
-        let quotes = mask::equal(block, self.quote);
-        if quotes == 0 {
-            return self.unquoted(block, base, starts);
+    type State = State;
+
+    #[inline(always)]
+    fn block<V: Simd>(self, simd: V, state: &mut State, block: &Block, _base: u64) -> Option<u64> {
+        let quotes = mask::equal(simd, block, self.quote);
+        if state.calm == CALM && quotes == 0 {
+            return Some(self.unquoted(simd, state, block));
         }
-        let inside = mask::prefix_parity(quotes) ^ (u64::from(self.inside).wrapping_neg());
-        let breaks = mask::line_breaks(block) & !inside;
-        let may_precede = mask::equal(block, self.delimiter) | breaks | quotes;
+        let inside = mask::prefix_parity(quotes) ^ u64::from(state.inside).wrapping_neg();
+        let breaks = mask::line_breaks(simd, block) & !inside;
+        let may_precede = mask::equal(simd, block, self.delimiter) | breaks | quotes;
         let opening = quotes & inside;
-        if opening & !(may_precede << 1 | u64::from(self.opens)) != 0 {
-            return byte_by_byte(self, block, base, starts);
+        if opening & !(may_precede << 1 | u64::from(state.opens)) != 0 {
+            return None;
         }
         // A break inside quotes is no break, but the byte after it begins no record either.
-        let after_break = breaks << 1 | u64::from(self.fresh);
-        starts.starts(base, after_break & !breaks);
-        self.inside = inside >> 63 == 1;
-        self.opens = may_precede >> 63 == 1;
-        self.fresh = breaks >> 63 == 1;
+        let begins = !breaks & (breaks << 1 | u64::from(state.fresh));
+        state.calm = if quotes == 0 { CALM.min(state.calm + 1) } else { 0 };
+        state.inside = inside >> 63 == 1;
+        state.opens = may_precede >> 63 == 1;
+        state.fresh = breaks >> 63 == 1;
+        Some(begins)
     }
 
     #[inline]
-    fn byte<S: Starts>(&mut self, byte: u8, at: u64, starts: &mut S) {
-        if self.inside {
-            self.opens = byte == self.quote;
-            self.inside = !self.opens;
+    fn byte<S: Starts>(self, state: &mut State, byte: u8, at: u64, starts: &mut S) {
+        if state.inside {
+            state.opens = byte == self.quote;
+            state.inside = !state.opens;
             return;
         }
         let line_break = matches!(byte, b'\r' | b'\n');
-        if self.fresh && !line_break {
+        if state.fresh && !line_break {
             starts.start(at);
         }
-        self.inside = self.opens && byte == self.quote;
-        self.opens = line_break || byte == self.delimiter;
-        self.fresh = line_break;
+        state.inside = state.opens && byte == self.quote;
+        state.opens = line_break || byte == self.delimiter;
+        state.fresh = line_break;
     }
-}
-
-#[inline]
-fn last(block: &Block) -> u8 {
-    let [.., last] = *block;
-    last
 }

@@ -5,7 +5,7 @@
 )]
 
 use crate::dialect::Dialect;
-use crate::mask2::{self as mask, Block, WIDTH};
+use crate::mask::{self, Block, WIDTH};
 use fearless_simd::Simd;
 
 /// Most blocks have fewer fields.
