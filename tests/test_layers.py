@@ -19,8 +19,8 @@ LAYERS = [
     {"engine"},
     {"worker"},
     {"dataset", "entry_script", "onnx", "output", "gpu", "monitor"},
-    {"config", "minibatch", "logs", "flags", "progress"},
-    {"errors", "_native"},
+    {"config", "minibatch", "logs", "flags", "progress", "column"},
+    {"errors", "_native", "importing"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 # On these levels the parts never import each other; the records and texts one level above the bottom may.

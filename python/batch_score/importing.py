@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import gc
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+# How long idle threads of OpenBLAS spin: 2 to this power, in cycles; read when it is loaded.
+BLAS_PATIENCE = "OPENBLAS_THREAD_TIMEOUT"
+SHORTEST = "4"
 
 
 @contextmanager
@@ -17,12 +23,18 @@ def importing() -> Iterator[None]:
     Modules make very many objects that live as long as the process. Looking through them while more come, and once
     more at the end of the process, took a fifth of the CPU time of starting and ending a command. What is made
     later, by a script in this process for one, is collected as ever.
+
+    numpy's OpenBLAS starts threads when it is imported, and they would spin for a while on the cores that the rest of
+    the imports, or the workers, could use.
     """
     enabled = gc.isenabled()
     gc.disable()
+    waits = os.environ.setdefault(BLAS_PATIENCE, SHORTEST)
     try:
         yield
     finally:
+        if waits is SHORTEST:
+            del os.environ[BLAS_PATIENCE]
         gc.freeze()
         if enabled:
             gc.enable()

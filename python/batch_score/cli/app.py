@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batch_score import __version__
-from batch_score.importing import importing
 from batch_score.cli.options import options_of, settings
 from batch_score.config import ParallelRunConfig, ReaderOptions
 from batch_score.errors import BatchScoreError, ScorerError
+from batch_score.importing import importing
 
 if TYPE_CHECKING:
     from batch_score.job.request import RunResult

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from batch_score import _native
-from batch_score.dataset.delimited import MISSING_NUMBERS, QUOTE, DelimitedFormat, empty_to_null
+from batch_score.column import as_column, text_column
+from batch_score.dataset.delimited import MISSING_NUMBERS, QUOTE, DelimitedFormat
 from batch_score.dataset.source import CODECS
 
 if TYPE_CHECKING:
@@ -96,12 +97,15 @@ class FieldTable:
         blocks = [*matrices.values(), *(group.T for group in columns)]
         texts, missing = self._reader.read(data, rows, blocks)
         empty = {name for name, one in zip(self._format.names, missing, strict=True) if one}
-        arrays = {name: _text(rows, *text) for name, text in zip(self._texts, texts, strict=True)}
+        arrays = {name: self._text(*text) for name, text in zip(self._texts, texts, strict=True)}
         for group, values in zip(self._groups, columns, strict=True):
             for name, column in zip(group.columns, values, strict=True):
-                arrays[name] = pa.array(column, mask=np.isnan(column) if name in empty else None)
-        table = pa.Table.from_arrays([arrays[name] for name in self._schema.names], schema=self._schema)
-        return (empty_to_null(table) if self._format.empty_is_null else table), matrices
+                arrays[name] = as_column(column, np.isnan(column) if name in empty else None)
+        return pa.Table.from_arrays([arrays[name] for name in self._schema.names], schema=self._schema), matrices
+
+    def _text(self, offsets: bytes, characters: bytes) -> pa.Array[Any]:
+        ends = np.frombuffer(offsets, np.int32)
+        return text_column(ends, characters, ends[1:] == ends[:-1] if self._format.empty_is_null else None)
 
     def _is_text(self, name: str) -> bool:
         return bool(self._schema.field(name).type == pa.string())
@@ -122,7 +126,3 @@ def _groups(schema: pa.Schema) -> list[Group]:
         if column.type in NUMBERS:
             found.setdefault(NUMBERS[column.type], []).append(column.name)
     return [Group(dtype, tuple(columns)) for dtype, columns in found.items()]
-
-
-def _text(rows: int, offsets: bytes, characters: bytes) -> pa.Array[Any]:
-    return pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(characters))

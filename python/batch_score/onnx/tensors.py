@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from batch_score.column import as_column
 from batch_score.errors import RecordError, ScorerError
 from batch_score.onnx.binding import arrow_type, feeds
 
@@ -154,7 +155,7 @@ def _class_columns(
     rows = list(chain.from_iterable(_leading(name, part, count) for part, count in zip(parts, counts, strict=True)))
     try:
         return {
-            f"{name}_{label}": pa.array(np.fromiter(map(itemgetter(label), rows), np.float32, len(rows)))
+            f"{name}_{label}": as_column(np.fromiter(map(itemgetter(label), rows), np.float32, len(rows)))
             for label in classes
         }
     except KeyError as error:
@@ -169,5 +170,4 @@ def _arrow(values: NDArray[Any]) -> pa.Array[Any]:
         return pa.array(values, pa.string())
     if values.dtype == np.float16:
         values = values.astype(np.float32)  # few readers of tables know half floats; no value changes
-    column: pa.Array[Any] = pa.array(values)
-    return column
+    return pa.array(values) if values.dtype == np.bool_ else as_column(values)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batch_score.column import as_column, as_texts, constant_text
 from batch_score.errors import ConfigError, ReturnTypeError
 from batch_score.minibatch import ROW
 
@@ -66,8 +67,8 @@ def tabular_keys(key: Key, source: str, ordinals: npt.NDArray[np.integer[Any]], 
     if key == "none":
         return None
     if key == "auto":
-        rows = pa.array(np.asarray(ordinals, dtype=np.int64))
-        return pa.table({SOURCE: _repeated(source, len(rows)), ROW: rows})
+        rows = as_column(np.asarray(ordinals, dtype=np.int64))
+        return pa.table({SOURCE: constant_text(_path_text(source), len(rows)), ROW: rows})
     for name in key:
         if name not in table.column_names:
             near = difflib.get_close_matches(name, table.column_names, n=1)
@@ -93,7 +94,7 @@ def file_keys(key: Key, files: Sequence[str]) -> pa.Table | None:
         return None
     if key != "auto":
         raise ConfigError(f"files have no columns, so key {','.join(key)!r} cannot be used: give auto or none")
-    return pa.table({SOURCE: pa.array(map(_path_text, files), pa.string())})
+    return pa.table({SOURCE: as_texts([_path_text(file) for file in files])})
 
 
 def attach(table: pa.Table, keys: pa.Table | None, positions: Positions | None, rows: int) -> pa.Table:
@@ -140,10 +141,10 @@ def _carried(values: Column, positions: Positions | None, rows: int) -> Column |
     if positions is None:
         if len(values) == 0 or len(pc.unique(values)) > 1:
             return None
-        return values.take(pa.array(np.zeros(rows, dtype=np.int64)))
+        return values.take(as_column(np.zeros(rows, dtype=np.int64)))
     if len(positions) == len(values) and np.array_equal(positions, np.arange(len(values))):
         return values
-    return values.take(pa.array(positions))
+    return values.take(as_column(positions))
 
 
 def _same(key: Column, returned: Column) -> bool:
@@ -157,12 +158,6 @@ def _same(key: Column, returned: Column) -> bool:
 
 def _chunked(column: Column) -> Column:
     return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
-
-
-def _repeated(text: str, count: int) -> Column:
-    # A dictionary costs one byte per row where the text would cost its length, and encodes as fast.
-    indices: Column = pa.array(np.zeros(count, dtype=np.int8))
-    return pa.DictionaryArray.from_arrays(indices, pa.array([_path_text(text)], pa.string()))
 
 
 def _path_text(path: str) -> str:

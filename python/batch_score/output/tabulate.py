@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batch_score.column import as_column
 from batch_score.errors import ReturnTypeError
 from batch_score.output.frames import is_frame, is_missing, is_series
 
@@ -127,6 +128,8 @@ def _from_vector(vector: npt.NDArray[Any]) -> Column:
     if vector.dtype.kind == "O":
         return _from_values(vector.tolist())
     native = vector.astype(vector.dtype.newbyteorder("="), copy=False)
+    if type(native) is np.ndarray and native.dtype.kind in "iuf":
+        return as_column(native)
     try:
         return pa.array(native)
     except _UNFIT:

@@ -1,0 +1,60 @@
+"""Arrow arrays over numpy's memory.
+
+`pyarrow.array()` is not used for these: at its first call it imports pandas, to see whether it was given a Series. That
+takes longer than all else a worker imports, and a job with a model needs no pandas.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+def as_column(values: NDArray[Any], missing: NDArray[np.bool_] | None = None) -> pa.Array[Any]:
+    """Numbers as an Arrow array; their memory is shared if it is in one piece.
+
+    Args:
+        values: `[rows]` of integers or floats in native byte order.
+        missing: `[rows]`, which of them are null; None for none.
+    """
+    dense = np.ascontiguousarray(values)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(dense.dtype), len(dense), [_valid(missing), _shared(dense)])
+
+
+def text_column(ends: NDArray[np.int32], characters: bytes, missing: NDArray[np.bool_] | None = None) -> pa.Array[Any]:
+    """Texts that stand one after the other as an Arrow array of strings.
+
+    Args:
+        ends: `[rows + 1]`, where the first begins and each ends.
+        characters: Their UTF-8.
+        missing: As for `as_column`.
+    """
+    return pa.StringArray.from_buffers(len(ends) - 1, _shared(ends), pa.py_buffer(characters), _valid(missing))
+
+
+def as_texts(texts: Sequence[str]) -> pa.Array[Any]:
+    """Texts as an Arrow array of strings."""
+    encoded = [text.encode() for text in texts]
+    return text_column(np.cumsum([0, *map(len, encoded)], dtype=np.int32), b"".join(encoded))
+
+
+def constant_text(text: str, count: int) -> pa.Array[Any]:
+    """The same text `count` times: a dictionary costs one byte a row where the text would cost its length."""
+    return pa.DictionaryArray.from_arrays(as_column(np.zeros(count, dtype=np.int8)), as_texts([text]))
+
+
+def _valid(missing: NDArray[np.bool_] | None) -> pa.Buffer | None:
+    if missing is None or not missing.any():
+        return None
+    return _shared(np.packbits(~missing, bitorder="little"))
+
+
+def _shared(array: Any) -> pa.Buffer:
+    return pa.py_buffer(array)
