@@ -144,6 +144,9 @@ class TextStream:
 
 # tensor
 
+class Misfit(Exception):  # noqa: N818 - somebody else may still read the text
+    """A text has something that a FieldReader does not read."""
+
 @final
 class FieldReader:
     """Reads delimited text into arrays of the caller; threads may share it.
@@ -187,10 +190,23 @@ class FieldReader:
             whether one of its values was missing.
 
         Raises:
-            RecordError: A record has another number of fields, or a field is not plain; or there are not `rows`
-                records. The blocks then hold anything.
+            Misfit: A record has another number of fields, or a field is not plain; or there are not `rows` records.
+                The blocks then hold anything.
             ValueError: A block cannot be written to, or two of them overlap.
             BufferError: A block holds another type.
+        """
+
+    def read_range(
+        self, path: _StrPath, offset: int, length: int, rows: int, blocks: Sequence[NDArray[Any]]
+    ) -> tuple[list[tuple[bytes, bytes]], list[bool]]:
+        """Reads all records in a range of a plain file, piece by piece. Releases the GIL.
+
+        Raises:
+            Misfit, ValueError, BufferError: As `read`; Misfit also when the range ends neither with a line nor with
+                the file.
+            RecordError: The file is shorter.
+            InputError: It is not a regular file.
+            OSError: It cannot be read.
         """
 
 # rows

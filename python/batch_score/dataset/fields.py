@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -14,7 +15,8 @@ from batch_score.dataset.delimited import MISSING_NUMBERS, QUOTE, DelimitedForma
 from batch_score.dataset.source import CODECS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from batch_score.dataset.text import TextFormat
 
@@ -89,13 +91,26 @@ class FieldTable:
             and the matrices by name.
 
         Raises:
-            RecordError: A record is not plain: another number of fields, a number that is none, a missing value
-                where there must be one, text that is not UTF-8, quotes inside of a field. Arrow may still read it.
+            Misfit: A record is not plain: another number of fields, a number that is none, a missing value where
+                there must be one, text that is not UTF-8, quotes inside of a field. Arrow may still read it.
         """
+        return self._filled(rows, partial(self._reader.read, data))
+
+    def read_range(self, path: Path, offset: int, length: int, rows: int) -> tuple[pa.Table, dict[str, np.ndarray]]:
+        """Reads the records in a range of a file, of which never more than a piece is in memory.
+
+        Raises:
+            Misfit: As `read`; or the range ends neither with a line nor with the file.
+            RecordError: The file is shorter.
+            OSError: It cannot be read.
+        """
+        return self._filled(rows, partial(self._reader.read_range, path, offset, length))
+
+    def _filled(self, rows: int, read: Callable[..., Any]) -> tuple[pa.Table, dict[str, np.ndarray]]:
+        """Makes the memory, lets it be filled, and names what is in it."""
         matrices = {one.name: np.empty((rows, len(one.columns)), one.dtype) for one in self._matrices}
         columns = [np.empty((len(group.columns), rows), group.dtype) for group in self._groups]
-        blocks = [*matrices.values(), *(group.T for group in columns)]
-        texts, missing = self._reader.read(data, rows, blocks)
+        texts, missing = read(rows, [*matrices.values(), *(group.T for group in columns)])
         empty = {name for name, one in zip(self._format.names, missing, strict=True) if one}
         arrays = {name: self._text(*text) for name, text in zip(self._texts, texts, strict=True)}
         for group, values in zip(self._groups, columns, strict=True):

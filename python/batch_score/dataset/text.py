@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,7 +23,7 @@ from batch_score.errors import RecordError
 from batch_score.minibatch import FailedItem, Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from batch_score.dataset.fields import Matrix
     from batch_score.minibatch import MiniBatch
@@ -73,19 +74,20 @@ class TextRecords:
     """The bytes that a batch was read from, cut into records only when somebody asks for one.
 
     Attributes:
-        data: The mini-batch's bytes, as they were parsed.
+        load: Gives the mini-batch's bytes, those that were parsed or, where they were not kept, what the file has now.
         text_format: What a record is, and in which encoding.
     """
 
-    data: bytes
+    load: Callable[[], bytes]
     text_format: TextFormat
 
     def texts(self, positions: Sequence[int]) -> list[str | None]:
         """The records at `positions` without their line ends."""
-        spans = self.text_format.split(self.data)
+        data = self.load()
+        spans = self.text_format.split(data)
         codec = CODECS[self.text_format.encoding]
         # In a file that changed without being noticed there may be fewer of them.
-        found = (self.data[slice(*spans[place])] if place < len(spans) else None for place in positions)
+        found = (data[slice(*spans[place])] if place < len(spans) else None for place in positions)
         return [None if record is None else decoded(record, codec) for record in found]
 
 
@@ -113,22 +115,42 @@ class TextReader:
 
     def read(self, minibatch: MiniBatch) -> TableBatch:
         """The mini-batch's rows; those that do not fit the settled types are failed items, not an error."""
-        data = self._bytes(minibatch, minibatch.offset, minibatch.length)
-        self._check_end(minibatch, data)
-        batch = self._plain(minibatch, data) or self._parsed(minibatch, data)
-        records = TextRecords(data, self._format)
-        batch = replace(batch, bytes_read=len(data), first_row=minibatch.first_row, records=records)
+        batch = self._straight(minibatch) or self._from_bytes(minibatch)
+        batch = replace(batch, bytes_read=minibatch.length, first_row=minibatch.first_row)
         return with_path(minibatch, batch) if self._format.include_path else batch
 
-    def _plain(self, minibatch: MiniBatch, data: bytes) -> TableBatch | None:
-        """The rows if all fields are plain, else None."""
-        if self._fields is None:
+    def _straight(self, minibatch: MiniBatch) -> TableBatch | None:
+        """The rows of a file that is no stream, if all their fields are plain."""
+        if self._fields is None or minibatch.affinity:
             return None
+        path, offset, length = self._base / minibatch.source, minibatch.offset, minibatch.length
         try:
-            table, tensors = self._fields.read(data, minibatch.rows)
-        except RecordError:
+            table, tensors = self._fields.read_range(path, offset, length, minibatch.rows)
+        except _native.Misfit:
             return None
-        return TableBatch(table=table, ordinals=_ordinals(minibatch), tensors=tensors if self._matrices else None)
+        return self._of_fields(minibatch, table, tensors, partial(_native.read_range, path, offset, length))
+
+    def _from_bytes(self, minibatch: MiniBatch) -> TableBatch:
+        data = self._bytes(minibatch, minibatch.offset, minibatch.length)
+        self._check_end(minibatch, data)
+        if self._fields is not None and minibatch.affinity:
+            try:
+                table, tensors = self._fields.read(data, minibatch.rows)
+            except _native.Misfit:
+                pass
+            else:
+                return self._of_fields(minibatch, table, tensors, lambda: data)
+        return replace(self._parsed(minibatch, data), records=TextRecords(lambda: data, self._format))
+
+    def _of_fields(
+        self, minibatch: MiniBatch, table: pa.Table, tensors: dict[str, np.ndarray], load: Callable[[], bytes]
+    ) -> TableBatch:
+        return TableBatch(
+            table=table,
+            ordinals=_ordinals(minibatch),
+            records=TextRecords(load, self._format),
+            tensors=tensors if self._matrices else None,
+        )
 
     def _parsed(self, minibatch: MiniBatch, data: bytes) -> TableBatch:
         """The rows as the format's own parser reads them, without those that it refuses."""

@@ -12,6 +12,7 @@
 )]
 
 mod ends;
+mod file;
 mod lanes;
 mod number;
 mod text;
@@ -24,6 +25,7 @@ use fearless_simd::{Level, Simd, dispatch};
 use crate::dialect::Dialect;
 
 use ends::Ends;
+pub use file::{FileRange, Unread};
 use lanes::Lanes;
 use number::{Number, Read};
 pub use text::Texts;
@@ -161,26 +163,42 @@ impl FieldReader {
     /// [`Misfit`] for the first record found that has another number of fields, or a field that is not a plain
     /// value of its target's type; for a quote that is not at the beginning or end of its field; and for a record
     /// beyond `most`. What was read until then stays where it is.
-    pub fn read(&self, text: &[u8], most: usize, sinks: Sinks<'_, '_>) -> Result<usize, Misfit> {
-        dispatch!(Level::new(), simd => self.read_with(simd, text, most, sinks))
+    pub fn read(&self, text: &[u8], most: usize, mut sinks: Sinks<'_, '_>) -> Result<usize, Misfit> {
+        self.read_part(text, true, 0, most, &mut sinks).map(|(records, _)| records)
+    }
+
+    /// Reads the records that are complete in `text`, of which the first is that of ordinal `first`. In a `whole` text
+    /// the last record needs no line break.
+    ///
+    /// Returns their number and their bytes.
+    fn read_part(
+        &self,
+        text: &[u8],
+        whole: bool,
+        first: usize,
+        most: usize,
+        sinks: &mut Sinks<'_, '_>,
+    ) -> Result<(usize, usize), Misfit> {
+        let mut ends = Ends::new(self.dialect);
+        dispatch!(Level::new(), simd => self.read_pieces(simd, Pieces { text, whole, first, most }, &mut ends, sinks))
+            .map(|records| (records - first, ends.begin()))
     }
 
     #[inline(always)]
-    fn read_with<V: Simd>(
+    fn read_pieces<V: Simd>(
         &self,
         simd: V,
-        text: &[u8],
-        most: usize,
-        mut sinks: Sinks<'_, '_>,
+        pieces: Pieces<'_>,
+        ends: &mut Ends,
+        sinks: &mut Sinks<'_, '_>,
     ) -> Result<usize, Misfit> {
+        let Pieces { text, whole, mut first, most } = pieces;
         if u32::try_from(text.len()).is_err() {
-            return Err(Misfit { record: 0, field: None, reason: "the text is longer than 4 GiB" });
+            return Err(Misfit { record: first, field: None, reason: "the text is longer than 4 GiB" });
         }
-        let mut ends = Ends::new(self.dialect);
         let mut lanes = Lanes::default();
-        let mut first = 0;
         for piece in text.chunks(PIECE) {
-            let last = ends.known() + piece.len() == text.len();
+            let last = whole && ends.known() + piece.len() == text.len();
             let records = ends.feed(simd, piece, last, self.targets.len());
             let records =
                 records.map_err(|(record, reason)| Misfit { record: first + record, field: None, reason })?;
@@ -188,7 +206,7 @@ impl FieldReader {
                 return Err(Misfit { record: most, field: None, reason: "the record is one too many" });
             }
             for run in &self.runs {
-                self.run(*run, &Part { text, first, ends: &ends }, &mut lanes, &mut sinks)?;
+                self.run(*run, &Part { text, first, ends }, &mut lanes, sinks)?;
             }
             first += records;
             ends.forget();
@@ -241,9 +259,9 @@ impl FieldReader {
                 values.get_mut(lane).into_iter().for_each(|place| *place = value);
             }
         }
-        let rows = values.chunks_exact(run.fields).zip(part.first..);
-        for (row, record) in rows {
-            grid.write(record, column, row).ok_or_else(|| part.misfit(record, run.first, NO_PLACE))?;
+        for (record, row) in values.chunks_exact(run.fields).enumerate() {
+            let written = grid.write(part.first + record, column, row);
+            written.ok_or_else(|| part.misfit(record, run.first, NO_PLACE))?;
         }
         Ok(())
     }
@@ -293,6 +311,15 @@ impl FieldReader {
 
 const NO_PLACE: &str = "there is no memory for its value";
 const NO_VALUE: &str = "the value is missing";
+
+/// A text that is taken piece by piece; see [`FieldReader::read_part`].
+#[derive(Clone, Copy)]
+struct Pieces<'a> {
+    text: &'a [u8],
+    whole: bool,
+    first: usize,
+    most: usize,
+}
 
 /// Records of a text whose fields' ends are known.
 struct Part<'a> {

@@ -37,7 +37,7 @@ mod _native {
     #[pymodule_export]
     use crate::stream::{TextStream, is_stream};
     #[pymodule_export]
-    use crate::tensor::FieldReader;
+    use crate::tensor::{FieldReader, Misfit};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,10 +1,12 @@
 //! `FieldReader`: delimited text into the caller's arrays.
 #![allow(clippy::needless_pass_by_value, reason = "arguments arrive from Python by value")]
 
-use batch_score_core::tensor::{self, Block, Grid, Sinks, Target, Texts};
+use std::path::PathBuf;
+
+use batch_score_core::tensor::{self, Block, FileRange, Grid, Sinks, Target, Texts, Unread};
 use pyo3::buffer::{Element, PyBuffer};
-use pyo3::exceptions::PyValueError;
-use pyo3::import_exception;
+use pyo3::create_exception;
+use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
@@ -13,7 +15,12 @@ use crate::buffers::elements_mut;
 use crate::dialect::dialect;
 use crate::error::to_python;
 
-import_exception!(batch_score.errors, RecordError);
+create_exception!(
+    batch_score._native,
+    Misfit,
+    PyException,
+    "A text has something that a FieldReader does not read."
+);
 
 /// What becomes of a field: `(block, column, nullable)` or `"text"`.
 #[derive(FromPyObject)]
@@ -22,7 +29,11 @@ enum Field {
     Text(String),
 }
 
+/// Offsets and characters of the texts of a field.
 type FieldTexts<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+
+/// The texts of each text field, and for each field whether a value was missing.
+type Found<'py> = (Vec<FieldTexts<'py>>, Vec<bool>);
 
 #[pyclass(frozen, module = "batch_score._native")]
 pub struct FieldReader {
@@ -63,18 +74,43 @@ impl FieldReader {
         data: PyBackedBytes,
         rows: usize,
         blocks: Vec<Matrix>,
-    ) -> PyResult<(Vec<FieldTexts<'py>>, Vec<bool>)> {
-        refuse_overlap(&blocks)?;
+    ) -> PyResult<Found<'py>> {
+        self.read_with(py, rows, &blocks, |sinks| Ok(self.reader.read(&data, rows, sinks)?))
+    }
+
+    fn read_range<'py>(
+        &self,
+        py: Python<'py>,
+        path: PathBuf,
+        offset: u64,
+        length: u64,
+        rows: usize,
+        blocks: Vec<Matrix>,
+    ) -> PyResult<Found<'py>> {
+        let range = FileRange { path: &path, offset, length };
+        self.read_with(py, rows, &blocks, |sinks| self.reader.read_file(range, rows, sinks))
+    }
+}
+
+impl FieldReader {
+    fn read_with<'py>(
+        &self,
+        py: Python<'py>,
+        rows: usize,
+        blocks: &[Matrix],
+        read: impl FnOnce(Sinks<'_, '_>) -> Result<usize, Unread> + Send,
+    ) -> PyResult<Found<'py>> {
+        refuse_overlap(blocks)?;
         let mut blocks = blocks.iter().map(Matrix::block).collect::<PyResult<Vec<_>>>()?;
         let mut texts = vec![Texts::default(); self.texts];
         let mut missing = vec![false; self.reader.fields()];
         let sinks = Sinks { blocks: &mut blocks, texts: &mut texts, missing: &mut missing };
-        let found = py.detach(|| self.reader.read(&data, rows, sinks));
-        let found = found.map_err(|misfit| RecordError::new_err(misfit.to_string()))?;
+        let found = py.detach(|| read(sinks)).map_err(|unread| match unread {
+            Unread::File(error) => to_python(error),
+            Unread::Misfit(misfit) => Misfit::new_err(misfit.to_string()),
+        })?;
         if found != rows {
-            return Err(RecordError::new_err(format!(
-                "there are {found} records where {rows} were expected"
-            )));
+            return Err(Misfit::new_err(format!("there are {found} records where {rows} were expected")));
         }
         let texts = texts.iter().map(|texts| as_bytes(py, texts)).collect::<PyResult<_>>()?;
         Ok((texts, missing))
@@ -82,7 +118,7 @@ impl FieldReader {
 }
 
 fn as_bytes<'py>(py: Python<'py>, texts: &Texts) -> PyResult<FieldTexts<'py>> {
-    let (offsets, bytes) = texts.finish().ok_or_else(|| RecordError::new_err("a text is not UTF-8"))?;
+    let (offsets, bytes) = texts.finish().ok_or_else(|| Misfit::new_err("a text is not UTF-8"))?;
     let width = size_of::<i32>();
     let fill = |buffer: &mut [u8]| {
         buffer

@@ -54,6 +54,11 @@ impl Ends {
         self.known as usize
     }
 
+    /// Where the first line begins that was not taken.
+    pub(super) fn begin(&self) -> usize {
+        self.begin as usize
+    }
+
     /// Looks at the next piece of the text, whose length is a multiple of 64 unless it is the last one, and gives the
     /// number of records that end in it; or how many fit, and why the next does not.
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Block, FieldReader, Grid, Misfit, Sinks, Target, Texts};
+use super::{Block, FieldReader, FileRange, Grid, Misfit, Sinks, Target, Texts};
 use crate::dialect::Dialect;
 
 const WIDTH: usize = 3;
@@ -13,6 +13,13 @@ fn dialect() -> Dialect {
 
 /// Reads records of two float64 around one text: `(matrix, texts)`.
 fn read(text: &str, most: usize) -> Result<(Vec<f64>, Vec<String>), Misfit> {
+    read_with(most, |reader, sinks| reader.read(text.as_bytes(), most, sinks))
+}
+
+fn read_with<E>(
+    most: usize,
+    read: impl FnOnce(&FieldReader, Sinks<'_, '_>) -> Result<usize, E>,
+) -> Result<(Vec<f64>, Vec<String>), E> {
     let targets = vec![
         Target::Cell { block: 0, column: 0, nullable: true },
         Target::Text { texts: 0 },
@@ -23,8 +30,7 @@ fn read(text: &str, most: usize) -> Result<(Vec<f64>, Vec<String>), Misfit> {
     let mut texts = [Texts::default()];
     let mut missing = [false; WIDTH];
     let mut blocks = [Block::Float64(Grid { cells: &mut cells, strides: (2, 1) })];
-    let sinks = Sinks { blocks: &mut blocks, texts: &mut texts, missing: &mut missing };
-    let records = reader.read(text.as_bytes(), most, sinks)?;
+    let records = read(&reader, Sinks { blocks: &mut blocks, texts: &mut texts, missing: &mut missing })?;
     let (offsets, bytes) = texts[0].finish().unwrap();
     let bounds = offsets.iter().zip(&offsets[1..]);
     let place = |offset: i32| usize::try_from(offset).unwrap();
@@ -93,6 +99,21 @@ proptest! {
         let found: Vec<u64> = cells.iter().map(|value| value.to_bits()).collect();
         prop_assert_eq!(found, wanted);
         prop_assert_eq!(texts, rows.into_iter().map(|(_, text, _, _)| text).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_range_of_a_file_is_read_as_its_text_is(
+        rows in prop::collection::vec((field(), "[a\",\r\n]{0,90000}", field(), ending()), 1..12),
+    ) {
+        let line = |(a, b, c, end): &((String, f64), String, (String, f64), &str)| {
+            format!("{},\"{}\",{}{end}", a.0, b.replace('"', "\"\""), c.0)
+        };
+        let text = rows.iter().map(line).collect::<Vec<_>>().concat();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, format!("head\n{text}")).unwrap();
+        let range = FileRange { path: file.path(), offset: 5, length: text.len() as u64 };
+        let found = read_with(rows.len(), |reader, sinks| reader.read_file(range, rows.len(), sinks)).unwrap();
+        prop_assert_eq!(format!("{found:?}"), format!("{:?}", read(&text, rows.len()).unwrap()));
     }
 
     #[test]
