@@ -127,7 +127,10 @@ def prepare(request: JobRequest) -> Prepared:
         given=given,
         datasets=scorer.datasets,
         spec=spec,
-        environments=tuple(_environment(config, assignment, folder, run_dir) for assignment in assignments),
+        environments=tuple(
+            {"OMP_NUM_THREADS": str(_threads(assignments)), **_environment(config, assignment, folder, run_dir)}
+            for assignment in assignments
+        ),
         assignments=tuple(assignments),
         run_dir=run_dir,
         output=output,
@@ -215,6 +218,14 @@ def usable_cpus() -> int:
     return cpu_count(len(os.sched_getaffinity(0)), read_text)
 
 
+def _threads(assignments: list[Assignment]) -> int:
+    """A worker's share of the cores: what libraries of threads get that nobody has told another number.
+
+    Each of them would take all cores in each worker, and the workers would be in each other's way.
+    """
+    return max(1, usable_cpus() // len(assignments))
+
+
 def read_text(path: str) -> str | None:
     """A file's text, None if it cannot be read."""
     try:
@@ -258,7 +269,7 @@ def _model(
         path=str(path),
         binding=binding,
         device=config.device,
-        threads=max(1, usable_cpus() // len(assignments)),
+        threads=_threads(assignments),
         gpu=assignments[0].unit is not None,
     )
     return _Scorer(spec, tuple(reduced), str(path.parent), str(path))

@@ -4,9 +4,10 @@
     reason = "a function uses the chosen instruction set only where it is inlined"
 )]
 
+use fearless_simd::Simd;
+
 use crate::dialect::Dialect;
 use crate::mask::{self, Block, WIDTH};
-use fearless_simd::Simd;
 
 /// Most blocks have fewer fields.
 const SEVERAL: usize = 12;
