@@ -7,7 +7,7 @@ import pytest
 
 COLLECTIONS = """
 import gc
-from batch_score.cli.importing import importing
+from batch_score.importing import importing
 begun = []
 gc.callbacks.append(lambda phase, info: begun.append(phase))
 with importing():
@@ -27,7 +27,7 @@ gc.collect()
 """
 KEPT = """
 import gc
-from batch_score.cli.importing import importing
+from batch_score.importing import importing
 {before}
 try:
     with importing():
