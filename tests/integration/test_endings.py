@@ -170,6 +170,7 @@ def test_signals_have_their_usual_effect_after_a_job(batch_score):
 import os, signal
 got = []
 signal.signal({int(signal.SIGTERM)}, lambda number, frame: got.append(number))
+signal.signal({int(signal.SIGINT)}, signal.default_int_handler)  # a shell may have had it ignored
 from batch_score import ParallelRunConfig, ParallelRunStep, TabularDataset
 config = ParallelRunConfig(entry_script="score.py", engine="inline")
 ParallelRunStep("my-step", config, [TabularDataset.from_delimited_files("t.csv")]).run()

@@ -93,7 +93,7 @@ def check_logs_of_four_ways(done):
 
 def test_with_no_failure_allowed_the_job_stops_at_the_first(tmp_path, batch_score, script):
     numbers(tmp_path / "t.csv", 2_000)
-    options = ("--error-threshold", 0, "--run-max-try", 1, "--process-count-per-node", 2)
+    options = ("--error-threshold", 0, "--run-max-try", 1, "--process-count-per-node", 1)
     done = batch_score("run", script(FOUR_WAYS), "t.csv", *ONE_ROW, *options, "--quiet", "--json")
     assert done.code == 1
     assert done.json["status"] == "failed"

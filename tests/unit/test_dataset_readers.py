@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.reading import DELIMITED, JSONL, TEXT, Read, same_for_all_sizes
 
+from batch_score.dataset.fields import Matrix
 from batch_score.dataset.files import FileDataset
 from batch_score.errors import ConfigError, InputError, RecordError
 from batch_score.job.plan import plan
@@ -378,3 +379,41 @@ def test_a_name_that_is_not_utf8_can_be_scored(file, tmp_path):
 def test_a_first_part_that_cannot_be_decompressed_is_an_error_of_the_input(file, content):
     with pytest.raises(InputError, match=r"t\.csv\.gz"):
         DELIMITED(file(content, "t.csv.gz"))
+
+
+FEATURES = Matrix("x", "float32", ("b", "a"))
+
+
+def test_features_are_read_side_by_side_and_parts_of_them_are_not_copied(file):
+    """What a model takes is in no table; the keys are."""
+    rows = [(number, number / 4, -number) for number in range(50)]
+    text = "id,a,b\n" + "".join(f"{number},{a},{b}\n" for number, a, b in rows)
+    dataset = DELIMITED(file(text)).select(("id", "a", "b"), dict.fromkeys("ab", pa.float32()), [FEATURES])
+    minibatch, batch = first(dataset)
+    assert batch.table.column_names == ["id"]
+    assert batch.tensors["x"].tolist() == [[b, a] for _, a, b in rows]
+    part = batch.part(minibatch, 10, 13)
+    assert (part.items, part.table["id"].to_pylist()) == (3, [10, 11, 12])
+    assert part.tensors["x"].base is batch.tensors["x"]
+    assert part.tensors["x"].tolist() == [[b, a] for _, a, b in rows[10:13]]
+    assert batch.describe([49], ["id"])[0].key == {"id": 49}
+    assert batch.describe([49], ["id"])[0].record == "49,12.25,-49"
+
+
+def test_a_table_of_features_alone_can_have_its_path(file):
+    path = file("a,b\n1,2\n3,4\n")
+    dataset = DELIMITED(path, include_path=True).select(("a", "b"), dict.fromkeys("ab", pa.float32()), [FEATURES])
+    _, batch = first(dataset)
+    assert (batch.items, batch.table.to_pydict()) == (2, {"Path": [str(path)] * 2})
+
+
+def test_one_unusual_field_makes_a_table_of_the_whole_mini_batch(file):
+    dataset = DELIMITED(file("a,b\n1,2\n3,inf\n")).select(("a", "b"), dict.fromkeys("ab", pa.float32()), [FEATURES])
+    _, batch = first(dataset)
+    assert (batch.tensors, batch.table.to_pydict()) == (None, {"a": [1.0, 3.0], "b": [2.0, float("inf")]})
+
+
+def first(dataset):
+    """The first mini-batch, and what a worker reads of it."""
+    [[minibatch]] = list(plan([dataset], None))
+    return minibatch, dataset.reader("/").read(minibatch)

@@ -46,5 +46,7 @@ def set_apart(minibatch: MiniBatch, batch: TableBatch, bad: Mapping[int, str]) -
 def with_path(minibatch: MiniBatch, batch: TableBatch) -> TableBatch:
     """The batch with the column `Path` after the others."""
     path = os.fsencode(minibatch.source).decode(errors="backslashreplace")  # a name need not be UTF-8
-    table = batch.table.append_column(PATH_COLUMN, pa.repeat(pa.scalar(path), batch.items))
+    paths = pa.repeat(pa.scalar(path), batch.items)
+    # A table without columns has no rows that another column could stand beside.
+    table = batch.table.append_column(PATH_COLUMN, paths) if batch.table.num_columns else pa.table({PATH_COLUMN: paths})
     return replace(batch, table=table)
