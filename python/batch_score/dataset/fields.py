@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from batch_score.dataset.text import TextFormat
-
 # What the native reader makes of text; columns of other types go through Arrow.
 NUMBERS: dict[pa.DataType, str] = {pa.float32(): "float32", pa.float64(): "float64", pa.int64(): "int64"}
 
@@ -67,7 +65,7 @@ class FieldTable:
         )
 
     @classmethod
-    def of(cls, text_format: TextFormat, matrices: Sequence[Matrix]) -> Self | None:
+    def of(cls, text_format: object, matrices: Sequence[Matrix]) -> Self | None:
         """The reader of a format, None when it has something that only Arrow reads."""
         if not isinstance(text_format, DelimitedFormat) or CODECS[text_format.encoding] != "utf8":
             return None
