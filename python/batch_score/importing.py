@@ -1,4 +1,4 @@
-"""Importing many modules at once without the interpreter looking for garbage meanwhile."""
+"""Importing many modules at once, without the interpreter looking for garbage and idle threads spinning meanwhile."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
 
 # How long idle threads of OpenBLAS spin: 2 to this power, in cycles; read when it is loaded.
 BLAS_PATIENCE = "OPENBLAS_THREAD_TIMEOUT"
@@ -29,12 +28,13 @@ def importing() -> Iterator[None]:
     """
     enabled = gc.isenabled()
     gc.disable()
-    waits = os.environ.setdefault(BLAS_PATIENCE, SHORTEST)
+    chosen = BLAS_PATIENCE in os.environ
+    os.environ.setdefault(BLAS_PATIENCE, SHORTEST)
     try:
         yield
     finally:
-        if waits is SHORTEST:
-            del os.environ[BLAS_PATIENCE]
+        if not chosen:
+            os.environ.pop(BLAS_PATIENCE, None)
         gc.freeze()
         if enabled:
             gc.enable()

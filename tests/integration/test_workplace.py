@@ -10,7 +10,9 @@ from types import ModuleType
 import pytest
 from tests.integration.running import numbers
 
-from batch_score import FileDataset, TabularDataset
+from batch_score import FileDataset, ParallelRunConfig, TabularDataset
+from batch_score.job.prepare import prepare, usable_cpus
+from batch_score.job.request import JobRequest
 
 LOOK_AROUND = """
     import json, os, sys, threading
@@ -76,6 +78,22 @@ def test_what_a_script_finds_around_it(engine, tmp_path, batch_score, script):
     }
     assert {name: environment[name] for name in wanted} == wanted
     assert "CUDA_VISIBLE_DEVICES" in environment
+
+
+@pytest.mark.parametrize(
+    ("workers", "chosen", "threads"),
+    [(1, {}, str(usable_cpus())), (1000, {}, "1"), (1, {"OMP_NUM_THREADS": "3"}, "3")],
+)
+def test_libraries_of_threads_get_a_share_of_the_cores(workers, chosen, threads, tmp_path, monkeypatch):
+    """Decided before anything is started, so that a thousand workers need not be."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    numbers(tmp_path / "t.csv", 1)
+    (tmp_path / "score.py").write_text("def run(rows):\n    return rows\n")
+    config = ParallelRunConfig(entry_script="score.py", process_count_per_node=workers, environment_variables=chosen)
+    dataset = TabularDataset.from_delimited_files("t.csv")
+    environments = prepare(JobRequest(config, (dataset,), tmp_path / "r")).environments
+    assert {one["OMP_NUM_THREADS"] for one in environments} == {threads}
 
 
 def test_a_script_in_a_package_below_the_code_root(tmp_path, batch_score, script):

@@ -1,9 +1,12 @@
 """Imports of the command line: nothing is collected meanwhile, everything as ever afterwards."""
 
+import os
 import subprocess
 import sys
 
 import pytest
+
+from batch_score.importing import BLAS_PATIENCE
 
 COLLECTIONS = """
 import gc
@@ -48,3 +51,21 @@ def test_nothing_is_collected_while_importing_and_what_comes_later_is():
 @pytest.mark.parametrize(("before", "after"), [("", "True"), ("gc.disable()", "False")])
 def test_the_collector_is_left_as_it_was_also_after_a_failed_import(before, after):
     assert said(KEPT.format(before=before)) == [after]
+
+
+PATIENCE = """
+import os
+from batch_score.importing import BLAS_PATIENCE, importing
+with importing():
+    with importing():
+        print(os.environ[BLAS_PATIENCE])
+print(os.environ.get(BLAS_PATIENCE))
+"""
+
+
+@pytest.mark.parametrize(("chosen", "seen"), [({}, ["4", "None"]), ({BLAS_PATIENCE: "4"}, ["4", "4"])])
+def test_idle_blas_threads_sleep_soon_during_imports_unless_somebody_has_chosen(chosen, seen):
+    environment = {name: value for name, value in os.environ.items() if name != BLAS_PATIENCE}
+    command = [sys.executable, "-c", PATIENCE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**environment, **chosen})
+    assert done.stdout.split() == seen

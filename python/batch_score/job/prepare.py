@@ -128,8 +128,7 @@ def prepare(request: JobRequest) -> Prepared:
         datasets=scorer.datasets,
         spec=spec,
         environments=tuple(
-            {"OMP_NUM_THREADS": str(_threads(assignments)), **_environment(config, assignment, folder, run_dir)}
-            for assignment in assignments
+            _environment(config, assignment, _threads(assignments), folder, run_dir) for assignment in assignments
         ),
         assignments=tuple(assignments),
         run_dir=run_dir,
@@ -309,9 +308,12 @@ def _settings_notes(options: OutputOptions | None) -> list[str]:
     return unused_settings(options.to_csv, options.file_name) if options else []
 
 
-def _environment(config: ParallelRunConfig, assignment: Assignment, output: Path, run_dir: Path) -> dict[str, str]:
-    """A worker's whole environment; the device mask wins over everything."""
+def _environment(
+    config: ParallelRunConfig, assignment: Assignment, threads: int, output: Path, run_dir: Path
+) -> dict[str, str]:
+    """A worker's whole environment; the device mask wins over everything, the number of threads over nothing."""
     return {
+        "OMP_NUM_THREADS": str(threads),
         **os.environ,
         "AZUREML_BI_OUTPUT_PATH": str(output),
         "AZUREML_RUN_ID": run_dir.name,

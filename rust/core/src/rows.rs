@@ -75,7 +75,7 @@ impl<'a> Writer<'a> {
         }
         match self.column.values {
             Values::Int64(values) => match values.get(row) {
-                Some(&value) => append(self.integer.format(value).as_bytes(), out),
+                Some(&value) => out.extend_from_slice(self.integer.format(value).as_bytes()),
                 None => self.quoting.text(b"", out),
             },
             Values::Float32(values) => match values.get(row) {
@@ -91,21 +91,6 @@ impl<'a> Writer<'a> {
             Values::Text(offsets, bytes) => self.quoting.text(text(offsets, bytes, row), out),
             Values::Constant(bytes) => self.quoting.text(bytes, out),
         }
-    }
-}
-
-/// Appends a few bytes, most often 8 to 24: copies of a length that is known need no call.
-#[inline]
-fn append(text: &[u8], out: &mut Vec<u8>) {
-    match (text.first_chunk::<8>(), text.last_chunk::<8>(), text.len()) {
-        (Some(first), Some(last), 8..=16) => {
-            let begin = out.len();
-            out.extend_from_slice(first);
-            out.extend_from_slice(first);
-            out.truncate(begin + text.len());
-            out.get_mut(begin + text.len() - 8..).into_iter().for_each(|place| place.copy_from_slice(last));
-        }
-        _ => out.extend_from_slice(text),
     }
 }
 
@@ -171,10 +156,10 @@ fn float(value: f64, digits: Option<&str>, out: &mut Vec<u8>) {
     };
     let size = value.abs();
     if PLAIN.contains(&size) || value == 0.0 {
-        return append(digits.strip_suffix(".0").unwrap_or(digits).as_bytes(), out);
+        return out.extend_from_slice(digits.strip_suffix(".0").unwrap_or(digits).as_bytes());
     }
     if size < TINY {
-        return append(digits.as_bytes(), out); // its exponent is the one that is wanted
+        return out.extend_from_slice(digits.as_bytes()); // its exponent is the one that is wanted
     }
     unusual(value, digits, out);
 }
