@@ -44,6 +44,12 @@ class BareWriter:
     def sync(self):
         """Nothing, which is the point."""
 
+    def begin_sync(self):
+        """Nothing either."""
+
+    def keep_up(self, _now):
+        """Nor this."""
+
     def close(self):
         """Closes the output."""
         self._file.close()

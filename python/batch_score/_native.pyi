@@ -361,13 +361,16 @@ class AppendWriter:
     """The only writer of a run's output, of its failed items and of its journal; threads may share it.
 
     An append writes the lines about failed items of a mini-batch, its rows, then its record; what an append left
-    survives the death of the process, what a sync left survives a loss of power (docs/formats/journal.md). Times are
-    seconds of any clock of the caller's that does not go back. Every method releases the GIL.
+    survives the death of the process, what a sync left survives a loss of power (docs/formats/journal.md). Syncs run
+    beside the appends, in a thread of their own, which begins at half of a bound; an append waits for it where the
+    whole bound would be passed. Times are seconds of any clock of the caller's that does not go back. Every method
+    releases the GIL.
 
     Raises:
         ValueError: From every method but `close`, once the writer is closed.
         OSError: With `errno` and `filename`, when a write fails; the files are cut back to the mini-batch before
-            and the writer stays usable. When a sync fails, the writer refuses everything afterwards.
+            and the writer stays usable. When a sync fails, also one beside the appends, the writer refuses everything
+            afterwards.
     """
 
     @staticmethod
@@ -388,8 +391,9 @@ class AppendWriter:
             failed_items: The file of lines about items that failed.
             journal: The journal.
             run_id: 16 bytes computed from the input and settings that tell this run from others.
-            sync_bytes: Bytes of all files after which an append syncs; 0 to sync at every append.
-            sync_seconds: Seconds after which an append syncs; infinity for no bound.
+            sync_bytes: Whenever an append returns, fewer bytes than these of all files are not on the disk; 0 for
+                none.
+            sync_seconds: And none of them was appended that many seconds ago; infinity for no bound.
             now: Seconds.
 
         Raises:
@@ -481,6 +485,16 @@ class AppendWriter:
     @property
     def torn(self) -> bool:
         """Whether `resume` cut off a damaged end of the journal; False for a new run."""
+
+    def keep_up(self, now: float) -> None:
+        """Keeps to the bounds while nothing is appended.
+
+        Args:
+            now: Seconds.
+        """
+
+    def begin_sync(self) -> None:
+        """Begins to bring everything appended so far to the disk, unless a sync is under way."""
 
     def sync(self) -> None:
         """Brings everything appended so far to the disk."""

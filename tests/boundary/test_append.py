@@ -256,6 +256,8 @@ def test_syncing_at_every_append_changes_no_byte(paths, output, failed_items):
     with AppendWriter.create(*paths, **options) as writer:
         for index in range(5):
             commit(writer, index, b"%d\n" % index, b"{}\n" * (index % 2))
+            writer.begin_sync()
+            writer.keep_up(float(index))
             writer.sync()
     assert output.read_bytes() == b"0\n1\n2\n3\n4\n"
     assert failed_items.read_bytes() == b"{}\n{}\n"

@@ -25,7 +25,7 @@ from batch_score.job.plan import Planner, plan
 from batch_score.job.prepare import read_text
 from batch_score.job.queue import MiniBatchQueue
 from batch_score.job.request import RunResult
-from batch_score.job.session import SYNC_SECONDS, begin, first_worker
+from batch_score.job.session import begin, first_worker
 from batch_score.job.totals import exceeded
 from batch_score.logs.report import JobLog
 from batch_score.logs.tree import COORDINATOR, LogTree, node_address, process_name
@@ -91,7 +91,7 @@ class Job:
         self._record = session.record
         self._started = time.monotonic()
         self._shown = self._noted = 0.0
-        self._synced = self._logged = self._started
+        self._logged = self._started
         config = prepared.config
         tree = LogTree(prepared.run_dir / "logs", prepared.spec.node)
         tree.create()
@@ -220,6 +220,7 @@ class Job:
         try:
             monitor.start()
             driver.drive()
+            self._writer.begin_sync()  # while the workers leave
         finally:
             monitor.stop()
             self._engine.close()
@@ -245,10 +246,7 @@ class Job:
             self._noted = now
             self._log.overview(snapshot)
             self._log_progress(now, snapshot)
-        if now >= self._synced + SYNC_SECONDS:
-            self._synced = now
-            # The append writer syncs when something is appended; this is for the time when nothing is.
-            self._writer.sync()
+        self._writer.keep_up(now)
 
     def _log_progress(self, now: float, snapshot: Snapshot) -> None:
         if now >= self._logged + LOG_S:

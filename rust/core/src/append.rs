@@ -1,6 +1,8 @@
 //! The append writer: every mini-batch reaches the output once, and the journal says where.
 
+mod group_commit;
 mod growing;
+mod syncing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 mod tests;
@@ -8,36 +10,15 @@ mod tests;
 use std::io::ErrorKind;
 use std::path::Path;
 
+pub use self::group_commit::GroupCommit;
+use self::group_commit::{Due, Exposure};
 use self::growing::GrowingFile;
+use self::syncing::{Dirty, Sync};
 use crate::error::{Error, Result};
 use crate::journal::{
     Ending, HEADER_LEN, Identities, Kind, Progress, Record, RunId, encode_header, extend_crc, malformed,
 };
 use crate::recover::{RunFiles, recover};
-
-/// How much may be appended between two syncs to the disk: what a power loss can cost.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct GroupCommit {
-    /// Bytes of all three files.
-    pub bytes: u64,
-    /// Seconds, looked at whenever something is appended; infinity for no bound.
-    pub seconds: f64,
-}
-
-impl GroupCommit {
-    /// Whether to sync after `bytes_since` bytes and `seconds_since` seconds without one.
-    #[must_use]
-    pub fn due(&self, bytes_since: u64, seconds_since: f64) -> bool {
-        bytes_since > 0 && (bytes_since >= self.bytes || seconds_since >= self.seconds)
-    }
-
-    fn check(self) -> Result<Self> {
-        if self.seconds >= 0.0 {
-            return Ok(self);
-        }
-        Err(Error::Option(format!("seconds between syncs must be 0 or more, not {}", self.seconds)))
-    }
-}
 
 /// The only writer of a run's output, of its failed items and of its journal.
 ///
@@ -46,8 +27,8 @@ impl GroupCommit {
 /// in `docs/formats/journal.md`. Without an output file (a run that keeps only its summary) payloads are empty.
 ///
 /// When a write fails, because the disk is full for instance, all files are cut back to where they were and the
-/// writer stays usable. When a sync fails, nobody knows what is on the disk: the writer then refuses everything,
-/// and the run can be resumed from the journal.
+/// writer stays usable. Syncs run in a thread of their own, one at a time ([`GroupCommit`]). When one fails, nobody
+/// knows what is on the disk: the writer then refuses everything, and the run can be resumed from the journal.
 #[derive(Debug)]
 pub struct AppendWriter {
     // In this order they go away, too, when creating the run fails: the locked journal last.
@@ -59,11 +40,10 @@ pub struct AppendWriter {
     cut_off: CutOff,
     identities: Identities,
     group: GroupCommit,
-    unsynced: u64,
-    synced_at: f64,
-    now: f64,
-    folders_synced: bool,
+    exposed: Exposure,
+    sync: Option<Sync>,
     sync_failed: bool,
+    folders_synced: bool,
 }
 
 /// What resuming a run took off its journal.
@@ -87,8 +67,8 @@ impl AppendWriter {
         let journal = GrowingFile::create_locked(files.journal)?;
         let failed_items = GrowingFile::create(files.failed_items)?;
         let output = files.output.map(GrowingFile::create).transpose()?;
-        let mut writer = Self::over([failed_items, journal], output, group, now);
-        writer.begin(run_id)?;
+        let mut writer = Self::over([failed_items, journal], output, group);
+        writer.begin(run_id, now)?;
         Ok(writer)
     }
 
@@ -110,14 +90,15 @@ impl AppendWriter {
             return Self::begin_anew(files, journal, run_id, group, now);
         }
         let recovered = recover(files, run_id)?;
-        let mut writer = Self::open_others(files, journal, group, now)?;
+        let mut writer = Self::open_others(files, journal, group)?;
         let good = recovered.progress.summary();
         // The journal last: one that knows too much of the others is mended by the next recovery.
         writer.failed_items.cut(good.failed_end)?;
         writer.output.as_mut().map_or(Ok(()), |output| output.cut(good.end))?;
         writer.journal.cut(recovered.journal_end)?;
         // What the process before this one appended may not be on the disk yet.
-        writer.unsynced = recovered.journal_end.saturating_add(good.end).saturating_add(good.failed_end);
+        let all = recovered.journal_end.saturating_add(good.end).saturating_add(good.failed_end);
+        writer.exposed.append(all, now);
         writer.crc = recovered.crc;
         writer.progress = recovered.progress;
         writer.identities = recovered.identities;
@@ -134,19 +115,19 @@ impl AppendWriter {
         now: f64,
     ) -> Result<Self> {
         refuse_rows_without_journal(files, Some(journal.length()?))?;
-        let mut writer = Self::open_others(files, journal, group, now)?;
+        let mut writer = Self::open_others(files, journal, group)?;
         // Longer than what is left of the journal, so it covers all of that.
-        writer.begin(run_id)?;
+        writer.begin(run_id, now)?;
         Ok(writer)
     }
 
-    fn open_others(files: RunFiles<'_>, journal: GrowingFile, group: GroupCommit, now: f64) -> Result<Self> {
+    fn open_others(files: RunFiles<'_>, journal: GrowingFile, group: GroupCommit) -> Result<Self> {
         let failed_items = GrowingFile::open_or_make(files.failed_items)?;
         let output = files.output.map(GrowingFile::open_or_make).transpose()?;
-        Ok(Self::over([failed_items, journal], output, group, now))
+        Ok(Self::over([failed_items, journal], output, group))
     }
 
-    fn over(files: [GrowingFile; 2], output: Option<GrowingFile>, group: GroupCommit, now: f64) -> Self {
+    fn over(files: [GrowingFile; 2], output: Option<GrowingFile>, group: GroupCommit) -> Self {
         let [failed_items, journal] = files;
         Self {
             failed_items,
@@ -157,16 +138,15 @@ impl AppendWriter {
             cut_off: CutOff::default(),
             identities: Identities::default(),
             group,
-            unsynced: 0,
-            synced_at: now,
-            now,
-            folders_synced: false,
+            exposed: Exposure::NONE,
+            sync: None,
             sync_failed: false,
+            folders_synced: false,
         }
     }
 
     /// Writes the header of the journal; with it the run has begun, so its files stay.
-    fn begin(&mut self, run_id: RunId) -> Result<()> {
+    fn begin(&mut self, run_id: RunId, now: f64) -> Result<()> {
         let (header, crc) = encode_header(&run_id);
         match self.journal.write(&[&header]) {
             Ok(end) => self.journal.adopt(end),
@@ -176,7 +156,7 @@ impl AppendWriter {
             }
         }
         self.crc = crc;
-        self.unsynced = self.journal.end;
+        self.exposed.append(self.journal.end, now);
         self.files().for_each(GrowingFile::keep);
         Ok(())
     }
@@ -240,11 +220,8 @@ impl AppendWriter {
         let added = (record.end - before.end).saturating_add(record.failed_end - before.failed_end);
         self.progress.apply(&record).map_err(Error::Option)?;
         self.crc = crc;
-        self.unsynced = self.unsynced.saturating_add(added).saturating_add(bytes.len() as u64);
-        self.now = now;
-        if self.group.due(self.unsynced, now - self.synced_at) {
-            self.sync()?;
-        }
+        self.exposed.append(added.saturating_add(bytes.len() as u64), now);
+        self.keep_up(now)?;
         Ok(record.end)
     }
 
@@ -281,29 +258,68 @@ impl AppendWriter {
         self.files().try_for_each(GrowingFile::mend)
     }
 
-    /// Brings everything to the disk, the journal after the files that it speaks of.
+    /// Does what group commit asks for at `now`; for callers that append nothing for a while.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a sync has failed; the writer refuses everything afterwards.
+    pub fn keep_up(&mut self, now: f64) -> Result<()> {
+        self.mend()?;
+        if self.sync.as_ref().is_some_and(Sync::has_ended) {
+            self.wait()?;
+        }
+        loop {
+            match self.group.due(&self.exposed, now) {
+                Due::Nothing => return Ok(()),
+                Due::Begin => return self.begin_sync(),
+                Due::Wait => {
+                    self.begin_sync()?;
+                    self.wait()?;
+                }
+            }
+        }
+    }
+
+    /// Begins to bring everything appended so far to the disk, unless a sync is under way.
+    ///
+    /// # Errors
+    /// As [`AppendWriter::sync`].
+    pub fn begin_sync(&mut self) -> Result<()> {
+        self.mend()?;
+        if self.sync.is_none() && self.exposed.waiting.bytes > 0 {
+            // The journal is the last one: what it speaks of is on the disk before it.
+            let mut dirty = Dirty::default();
+            self.files().for_each(|file| file.give(&mut dirty));
+            if !std::mem::replace(&mut self.folders_synced, true) {
+                dirty.folders = self.files().map(|file| file.folder().to_path_buf()).collect();
+            }
+            self.exposed.begin();
+            self.sync = Some(self.settled(Sync::begin(dirty))?);
+        }
+        Ok(())
+    }
+
+    /// Waits for the sync under way, if there is one.
+    fn wait(&mut self) -> Result<()> {
+        if let Some(sync) = self.sync.take() {
+            self.settled(sync.wait())?;
+            self.exposed.end();
+        }
+        Ok(())
+    }
+
+    fn settled<T>(&mut self, synced: Result<T>) -> Result<T> {
+        self.sync_failed |= synced.is_err();
+        synced
+    }
+
+    /// Brings everything appended so far to the disk, the journal after the files that it speaks of.
     ///
     /// # Errors
     /// [`Error::Io`]; the writer refuses everything afterwards.
     pub fn sync(&mut self) -> Result<()> {
-        self.mend()?;
-        if self.unsynced > 0 {
-            let synced = self.sync_files();
-            self.sync_failed = synced.is_err();
-            synced?;
-            self.unsynced = 0;
-        }
-        self.synced_at = self.now;
-        Ok(())
-    }
-
-    fn sync_files(&mut self) -> Result<()> {
-        self.files().try_for_each(GrowingFile::sync)?;
-        if !self.folders_synced {
-            self.files().try_for_each(|file| file.sync_folder())?;
-            self.folders_synced = true;
-        }
-        Ok(())
+        self.wait()?;
+        self.begin_sync()?;
+        self.wait()
     }
 
     /// Syncs and closes; returns the length of the output in bytes.

@@ -264,6 +264,14 @@ impl AppendWriter {
         self.totals(py).map(|summary| summary.end)
     }
 
+    fn keep_up(&self, py: Python<'_>, now: f64) -> PyResult<()> {
+        self.with(py, |writer| writer.keep_up(now))
+    }
+
+    fn begin_sync(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, Writer::begin_sync)
+    }
+
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
         self.with(py, Writer::sync)
     }

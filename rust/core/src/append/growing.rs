@@ -4,18 +4,21 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::syncing::Dirty;
 use crate::error::{Error, Result};
 
 /// A file that is written at its end only, where `end` is the last good one.
 #[derive(Debug)]
 pub(super) struct GrowingFile {
     pub(super) path: PathBuf,
-    pub(super) file: File,
+    // Shared with the thread that syncs it, which does nothing else with it.
+    pub(super) file: Arc<File>,
     pub(super) end: u64,
     /// Whether there may be bytes behind `end`.
     ragged: bool,
-    /// Whether something may not be on the disk yet.
+    /// Whether there may be something that no sync was asked for yet.
     unsynced: bool,
     /// Whether the file goes away with this value: it was created, and what it belongs to is not complete.
     fresh: bool,
@@ -59,7 +62,8 @@ impl GrowingFile {
 
     fn over(path: &Path, options: &OpenOptions) -> Result<Self> {
         let file = options.open(path).map_err(|error| Error::io(path, error))?;
-        Ok(Self { path: path.to_path_buf(), file, end: 0, ragged: false, unsynced: true, fresh: false })
+        let (path, file) = (path.to_path_buf(), Arc::new(file));
+        Ok(Self { path, file, end: 0, ragged: false, unsynced: true, fresh: false })
     }
 
     /// The file stays, whatever happens to this value.
@@ -131,25 +135,16 @@ impl GrowingFile {
         Ok(())
     }
 
-    pub(super) fn sync(&mut self) -> Result<()> {
-        if self.unsynced {
-            self.file.sync_data().map_err(|error| Error::io(&self.path, error))?;
-            self.unsynced = false;
+    /// Adds what a sync has to bring to the disk; it is taken for synced from here on.
+    pub(super) fn give(&mut self, dirty: &mut Dirty) {
+        if std::mem::take(&mut self.unsynced) {
+            dirty.files.push((self.path.clone(), Arc::clone(&self.file)));
         }
-        Ok(())
     }
 
-    /// Makes the name of the file as durable as its content.
-    pub(super) fn sync_folder(&self) -> Result<()> {
-        let folder = match self.path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        match File::open(folder).and_then(|folder| folder.sync_all()) {
-            // Some network file systems have no such call; their names are durable when the file is.
-            Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
-            result => result.map_err(|error| Error::io(folder, error)),
-        }
+    /// Where the name of the file is.
+    pub(super) fn folder(&self) -> &Path {
+        self.path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod cases;
 mod claims;
+mod syncs;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -237,14 +238,5 @@ proptest! {
                 prop_assert_eq!(run.contents(), contents);
             }
         }
-    }
-
-    #[test]
-    fn a_sync_is_due_when_either_bound_is_reached(
-        bytes in 0..5_u64, seconds in 0..5_u8, bytes_since in 0..9_u64, seconds_since in 0..9_u8,
-    ) {
-        let group = GroupCommit { bytes, seconds: f64::from(seconds) };
-        let due = bytes_since > 0 && (bytes_since >= bytes || seconds_since >= seconds);
-        prop_assert_eq!(group.due(bytes_since, f64::from(seconds_since)), due);
     }
 }

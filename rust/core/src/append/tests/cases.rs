@@ -1,6 +1,7 @@
 //! What single calls do and refuse, one case at a time.
 
 use std::fs::File;
+use std::sync::Arc;
 
 use super::*;
 
@@ -129,7 +130,7 @@ fn a_failed_write_takes_the_bytes_back_from_every_file() {
         let mut writer = run.create();
         commit(&mut writer, 0, b"good\n").unwrap();
         let [_, _, journal_before] = run.contents();
-        let read_only = File::open(&run.paths[refusing]).unwrap();
+        let read_only = Arc::new(File::open(&run.paths[refusing]).unwrap());
         let file = &mut writer.files().nth(refusing).unwrap().file;
         let writable = std::mem::replace(file, read_only);
         let mut bisect =
@@ -147,26 +148,6 @@ fn a_failed_write_takes_the_bytes_back_from_every_file() {
         let summary = run.recover().unwrap().progress.summary();
         assert_eq!((summary.committed, summary.bisected), (1, 1));
     }
-}
-
-#[test]
-fn syncs_happen_when_due_and_a_failed_one_is_final() {
-    let run = Run::new(&[]);
-    let group = GroupCommit { bytes: 200, seconds: 10.0 };
-    let mut writer = AppendWriter::create(run.files(), RUN, group, 100.0).unwrap();
-    let mut unsynced = |index, now, bytes: usize, lines: usize| {
-        let (payload, lines) = (vec![b'x'; bytes], vec![b'y'; lines]);
-        writer.append(Kind::Bisected, ending(index), &[&payload], &lines, now).unwrap();
-        writer.unsynced
-    };
-    assert_eq!(unsynced(0, 109.0, 2, 1), 32 + 72 + 2 + 1);
-    assert_eq!(unsynced(1, 110.0, 2, 0), 0);
-    assert_eq!(unsynced(2, 111.0, 60, 40), 172);
-    assert_eq!(unsynced(3, 112.0, 0, 4), 0);
-    assert_eq!(unsynced(4, 121.0, 2, 0), 74);
-    writer.sync_failed = true;
-    assert!(commit(&mut writer, 5, b"x").unwrap_err().to_string().contains("resume the run"));
-    assert!(writer.close().is_err());
 }
 
 #[test]
