@@ -214,6 +214,22 @@ def test_while_nothing_succeeds_what_failed_waits():
     assert made.lease(0).minibatch.index in (0, 1)
 
 
+def test_while_nothing_succeeds_what_ran_out_of_memory_waits_too():
+    """Also when all mini-batches were with workers before the first of them failed."""
+    made = queue(*(batch(index, rows=100) for index in range(20)), max_try=3)
+    tickets = [made.lease(index % 4).ticket for index in range(20)]
+    memory = Failure(Fault("MemoryError", "no"), memory=True)
+    calls = 0
+    while tickets:
+        made.fail(tickets.pop(), memory)
+        if task := made.lease(calls % 4):
+            tickets.append(task.ticket)
+        calls += 1
+    assert calls < 20 + 20 * 2  # each of them, then the parts of few
+    assert made.hopeless
+    assert made.held == 20
+
+
 def test_what_is_given_up_ends_with_its_last_failure():
     made = queue(batch(0, rows=1000), max_try=1)
     while task := made.lease(0):

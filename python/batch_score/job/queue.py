@@ -167,7 +167,7 @@ class MiniBatchQueue:
             split = self._splits.get(task.minibatch.index) or self._cut(task)
             if split is None:
                 return self._leased(task, worker, self._whole(task))
-            if split.failed and self._patience == 0:
+            if self._patience == 0 and split.troubled:
                 self._hold(task)
             else:
                 return self._leased(task, worker, self._take(task, split))
@@ -255,7 +255,7 @@ class MiniBatchQueue:
         if split is None:
             split = self._split(task)
             split.take()
-        elif split.failed and self._patience:
+        elif self._patience and (split.failed or (failure.memory and part.size == 1)):
             self._patience -= 1
         return self._after(task, split, partial(split.fail, part, failure))
 

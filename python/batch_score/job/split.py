@@ -133,6 +133,11 @@ class Split:
         return len(self._waiting)
 
     @property
+    def troubled(self) -> bool:
+        """It would end with bad items if its parts went on as they do."""
+        return self.failed or self.smallest_out_of_memory is not None
+
+    @property
     def done(self) -> bool:
         """Every item was scored or is bad."""
         return not self._waiting and not self._seconds and not self._out
