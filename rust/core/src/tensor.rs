@@ -64,6 +64,17 @@ pub struct Grid<'a, T> {
 }
 
 impl<T: Copy> Grid<'_, T> {
+    /// The cells of `fields` columns from `column` in `records` rows from `row`, if nothing lies between them.
+    fn piece(
+        &mut self,
+        (row, records): (usize, usize),
+        (column, fields): (usize, usize),
+    ) -> Option<&mut [T]> {
+        let (rows, columns) = self.strides;
+        let joined = rows == fields && column == 0 && (columns == 1 || fields == 1);
+        joined.then(|| self.cells.get_mut(row * rows..(row + records) * rows)).flatten()
+    }
+
     /// Writes neighbouring columns of a row; None when they are outside.
     #[inline(always)]
     fn write(&mut self, row: usize, column: usize, values: &[T]) -> Option<()> {
@@ -228,10 +239,8 @@ impl FieldReader {
             Target::Text { texts } => return self.texts(run.first, part, sinks.texts.get_mut(texts)),
             Target::Cell { block, column, .. } => (block, column),
         };
-        lanes.clear();
-        for (begin, ends) in part.ends.records(run.first, run.fields) {
-            lanes.load(part.text, begin, ends);
-        }
+        let count = part.ends.count();
+        lanes.load(part.text, (count, run.fields), part.ends.records(run.first, run.fields));
         let missing = &mut *sinks.missing;
         match sinks.blocks.get_mut(block) {
             Some(Block::Float32(grid)) => self.cells(run, column, part, lanes, grid, missing),
@@ -247,21 +256,37 @@ impl FieldReader {
         run: Run,
         column: usize,
         part: &Part<'_>,
-        lanes: &Lanes,
+        lanes: &mut Lanes,
         grid: &mut Grid<'_, T>,
         missing: &mut [bool],
     ) -> Result<(), Misfit> {
-        let count = part.ends.count() * run.fields;
-        let (mut values, mut refused) = (vec![T::ZERO; count], vec![0; count]);
-        if lanes.numbers(&mut values, &mut refused) {
-            for lane in (0..count).filter(|&lane| refused.get(lane) != Some(&0)) {
-                let value = self.one(part, run, lane, lanes.span(lane).unwrap_or_default(), missing)?;
-                values.get_mut(lane).into_iter().for_each(|place| *place = value);
-            }
+        let records = part.ends.count();
+        if let Some(values) = grid.piece((part.first, records), (column, run.fields)) {
+            return self.numbers(run, part, lanes, values, missing);
         }
+        let mut values = vec![T::ZERO; records * run.fields];
+        self.numbers(run, part, lanes, &mut values, missing)?;
         for (record, row) in values.chunks_exact(run.fields).enumerate() {
             let written = grid.write(part.first + record, column, row);
             written.ok_or_else(|| part.misfit(record, run.first, NO_PLACE))?;
+        }
+        Ok(())
+    }
+
+    /// Makes numbers of the fields of a run, record by record.
+    #[inline(always)]
+    fn numbers<T: Number>(
+        &self,
+        run: Run,
+        part: &Part<'_>,
+        lanes: &mut Lanes,
+        values: &mut [T],
+        missing: &mut [bool],
+    ) -> Result<(), Misfit> {
+        if lanes.numbers(values) {
+            for (lane, value) in values.iter_mut().enumerate().filter(|(lane, _)| lanes.refused(*lane)) {
+                *value = self.one(part, run, lane, missing)?;
+            }
         }
         Ok(())
     }
@@ -273,14 +298,13 @@ impl FieldReader {
         part: &Part<'_>,
         run: Run,
         lane: usize,
-        (begin, end): (u32, u32),
         missing: &mut [bool],
     ) -> Result<T, Misfit> {
-        let (begin, end) = (begin as usize, end as usize);
+        let (record, field) = (lane / run.fields, run.first + lane % run.fields);
+        let (begin, end) = part.ends.span(record, field);
         if let Some(value) = number::plain(part.text, begin, end) {
             return Ok(value);
         }
-        let (record, field) = (lane / run.fields, run.first + lane % run.fields);
         let text = part.text.get(begin..end).unwrap_or_default();
         let nullable = matches!(self.targets.get(field), Some(Target::Cell { nullable: true, .. }));
         match number::unusual(text, self.dialect.spanning_quote(), &self.missing) {

@@ -194,6 +194,14 @@ impl Ends {
         })
     }
 
+    /// Where a field of a record begins and ends.
+    pub(super) fn span(&self, record: usize, field: usize) -> (usize, usize) {
+        let Some(&(begin, at)) = self.records.get(record) else { return (0, 0) };
+        let end = |place: usize| self.fields.get(place).copied().unwrap_or(begin) as usize;
+        let begin = if field == 0 { begin as usize } else { end(at + field - 1) + 1 };
+        (begin, end(at + field))
+    }
+
     /// Forgets the records.
     pub(super) fn forget(&mut self) {
         self.fields.drain(..self.taken_fields);
