@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from batch_score import _native
+from batch_score.arrow import compute as pc
 from batch_score.dataset.schema import narrowed, settle
 from batch_score.dataset.source import CODECS, COMPRESSED, MARK, as_file, first_part
 from batch_score.errors import InputError

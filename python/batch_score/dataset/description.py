@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from batch_score.arrow import compute as pc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

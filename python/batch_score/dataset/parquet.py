@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from batch_score.arrow import parquet as pq
 from batch_score.dataset.base import TableBatch
 from batch_score.dataset.convertible import convertible
 from batch_score.dataset.description import rows_at, shortened

@@ -12,8 +12,8 @@ from datetime import date, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from batch_score.arrow import compute as pc
 from batch_score.errors import ReturnTypeError
 
 if TYPE_CHECKING:

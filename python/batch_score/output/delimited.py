@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from batch_score.output.align import Positions
     from batch_score.output.returned import Returned
 
-FLOATS = (pa.float32(), pa.float64())
+NUMBERS = (pa.int64(), pa.float32(), pa.float64())
 
 
 class DelimitedEncoder:
@@ -74,17 +74,29 @@ def _given(column: Column, name: str) -> tuple[Any, Any]:
     """A column as the native writer takes it: numbers as they are, everything else as text."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(array, pa.DictionaryArray) and len(array.dictionary) == 1 and not array.null_count:
-        array = array.dictionary  # the one value of all rows
-        return str(cells.readable(array, name).cast(cells.TEXT)[0].as_py() or "").encode(), None
+        return _text(array.dictionary, name).encode(), None  # the one value of all rows
+    plain = _plain(array, name)
+    valid = plain.is_valid().to_numpy(zero_copy_only=False).view(np.uint8) if plain.null_count else None
+    return _values(plain), valid
+
+
+def _text(array: Column, name: str) -> str:
+    """The text of an array's only value."""
+    readable = cells.readable(array, name)
+    texts = readable if pa.types.is_string(readable.type) else readable.cast(cells.TEXT)
+    return texts[0].as_py() or ""
+
+
+def _plain(array: Column, name: str) -> Column:
+    """Whole numbers of 64 bits, floats or text; what is that already is not cast, which would import much of Arrow."""
+    if array.type in NUMBERS:
+        return array
     plain = cells.readable(array, name)
     if cells.is_nested(plain.type):
         plain = cells.json_texts(plain, name)
     if pa.types.is_integer(plain.type) and plain.type != pa.uint64():
-        plain = plain.cast(pa.int64())
-    elif plain.type not in FLOATS:
-        plain = plain.cast(cells.TEXT)
-    valid = plain.is_valid().to_numpy(zero_copy_only=False).view(np.uint8) if plain.null_count else None
-    return _values(plain), valid
+        return plain.cast(pa.int64())
+    return plain if plain.type in NUMBERS else plain.cast(cells.TEXT)
 
 
 def _values(array: Column) -> Any:

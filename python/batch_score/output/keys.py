@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from batch_score.arrow import compute as pc
 from batch_score.column import as_column, as_texts, constant_text
 from batch_score.errors import ConfigError, ReturnTypeError
 from batch_score.minibatch import ROW

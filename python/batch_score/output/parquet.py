@@ -11,8 +11,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from pyarrow import parquet
 
+from batch_score.arrow import parquet
 from batch_score.errors import OutputError, ReturnTypeError
 from batch_score.output.encoder import Encoded
 from batch_score.output.keys import attach

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from batch_score.arrow import compute as pc
 from batch_score.column import as_column
 from batch_score.errors import ReturnTypeError
 from batch_score.output.frames import is_frame, is_missing, is_series

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from batch_score.arrow import compute as pc
 from batch_score.output.nested import below, inner, rebuilt
 from batch_score.output.storable import decimal
 
