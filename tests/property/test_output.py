@@ -152,9 +152,9 @@ def test_an_index_is_believed_only_when_every_label_is_an_ordinal(labels, ordina
     series = pd.Series(range(len(labels)), index=pd.Index(labels, dtype="int64"))
     found = positions(accept(series), len(known), known)
     if set(labels) <= ordinals:
-        assert found.tolist() == [sorted(ordinals).index(label) for label in labels]
+        assert list(found) == [sorted(ordinals).index(label) for label in labels]
     elif len(labels) == len(ordinals):
-        assert found.tolist() == list(range(len(labels)))
+        assert list(found) == list(range(len(labels)))
     else:
         assert found is None
 

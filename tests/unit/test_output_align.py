@@ -11,7 +11,7 @@ ORDINALS = np.array([10, 11, 13, 14])  # row 12 could not be read
 
 def aligned(value, ordinals=ORDINALS, items=4):
     found = positions(accept(value), items, ordinals)
-    return None if found is None else found.tolist()
+    return None if found is None else list(found)
 
 
 def frame(*labels):
@@ -65,7 +65,7 @@ def test_an_empty_frame_is_aligned_with_nothing():
 
 
 def missing(value):
-    return missing_items(accept(value), 4, ORDINALS).tolist()
+    return list(missing_items(accept(value), 4, ORDINALS))
 
 
 def test_items_missing_from_an_index_are_named():

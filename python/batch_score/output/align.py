@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from batch_score.output.returned import Returned
 
-Positions: TypeAlias = npt.NDArray[np.int64]
+# A range where each element belongs to the item in its own place.
+Positions: TypeAlias = npt.NDArray[np.int64] | range
 
 
 def positions(returned: Returned, items: int, ordinals: npt.NDArray[np.integer[Any]] | None) -> Positions | None:
@@ -35,13 +36,14 @@ def positions(returned: Returned, items: int, ordinals: npt.NDArray[np.integer[A
         ordinals: `[items]`, the distinct row ordinals that index the frame; gaps are allowed. None for files.
 
     Returns:
-        `[length]` positions into the items, or None when nothing ties the elements to the items.
+        `[length]` positions into the items, a range if each element belongs to the item in its own place; None when
+        nothing ties the elements to the items.
     """
     if ordinals is not None and (is_frame(returned.value) or is_series(returned.value)):
         found = _by_index(returned.value.index, ordinals)
         if found is not None:
             return found
-    return np.arange(items, dtype=np.int64) if returned.length == items else None
+    return range(items) if returned.length == items else None
 
 
 def missing_items(returned: Returned, items: int, ordinals: npt.NDArray[np.integer[Any]] | None) -> Positions:
@@ -56,8 +58,8 @@ def missing_items(returned: Returned, items: int, ordinals: npt.NDArray[np.integ
         Ascending positions of the items without an element; empty when it cannot be known which ones are missing.
     """
     found = positions(returned, items, ordinals)
-    if found is None:
-        return np.empty(0, dtype=np.int64)
+    if found is None or isinstance(found, range):
+        return range(0)
     present = np.zeros(items, dtype=np.bool_)
     present[found] = True
     return np.flatnonzero(~present).astype(np.int64, copy=False)
@@ -69,7 +71,7 @@ def _by_index(labels: pd.Index[Any], ordinals: npt.NDArray[np.integer[Any]]) -> 
     if labels.dtype.kind not in "iu" or not _may_hold_ordinals(labels, len(ordinals)):
         return None
     if len(labels) == len(ordinals) and np.array_equal(labels.to_numpy(), ordinals):
-        return np.arange(len(ordinals), dtype=np.int64)
+        return range(len(ordinals))
     found = pd.Index(ordinals).get_indexer(labels)
     return found.astype(np.int64, copy=False) if (found >= 0).all() else None
 

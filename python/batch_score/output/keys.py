@@ -142,9 +142,7 @@ def _carried(values: Column, positions: Positions | None, rows: int) -> Column |
         if len(values) == 0 or len(pc.unique(values)) > 1:
             return None
         return values.take(as_column(np.zeros(rows, dtype=np.int64)))
-    if len(positions) == len(values) and np.array_equal(positions, np.arange(len(values))):
-        return values
-    return values.take(as_column(positions))
+    return values if isinstance(positions, range) else values.take(as_column(positions))
 
 
 def _same(key: Column, returned: Column) -> bool:
