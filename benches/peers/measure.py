@@ -69,6 +69,7 @@ def measure(job: Job, folder: Path, *, watched: bool) -> Measured:
     asked.write_text(json.dumps(asdict(job)), encoding="utf-8")
     command = [sys.executable, "-m", "benches.peers.work", str(asked), str(answered)]
     with (folder / "said.txt").open("w+b") as said:
+        os.sync()  # what the peer before left to the kernel would be written at the cost of this one
         begin = time.perf_counter()
         process = subprocess.Popen(command, cwd=ROOT, env=_environment(), stdout=said, stderr=said)
         with _memory(process.pid, watched=watched) as peak:

@@ -13,6 +13,7 @@ import logging
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from functools import partial
@@ -26,6 +27,7 @@ from batch_score.worker.messages import (
     BROKEN,
     ORPHANED,
     InitFailed,
+    ModelSpec,
     Ready,
     Stop,
     outcome_to_wire,
@@ -234,3 +236,8 @@ def main(connection: int, page: int) -> None:
     launch: Launch = next(incoming)
     with workplace(launch, {}) as logs:
         Worker(incoming, Outbox(connection), pulse, logs).work(launch)
+    if isinstance(launch.spec.scorer, ModelSpec):
+        # No code of the user's waits for the end of the interpreter, which takes the job longer than a mini-batch.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
