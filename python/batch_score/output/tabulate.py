@@ -30,6 +30,9 @@ Column: TypeAlias = Any
 
 PREDICTION = "prediction"
 
+# Numbers as they are, in the machine's own order of bytes.
+_PLAIN = frozenset(map(np.dtype, "bhilqBHILQefd"))
+
 # What pyarrow raises for values it cannot put into one column; it has no common class for them.
 _UNFIT = (pa.ArrowException, TypeError, ValueError, OverflowError)
 
@@ -92,19 +95,15 @@ def _plain(column: Column) -> Column:
 
 
 def _from_frame(frame: pd.DataFrame) -> list[tuple[str, Column]]:
-    names = [str(name) for name in frame.columns]
-    _refuse_duplicates(names)  # before Arrow, which would refuse them in its own words
-    try:
-        columns: list[Column] = list(pa.Table.from_pandas(frame, preserve_index=False).columns)
-    except _UNFIT:
-        columns = [_from_series(frame.iloc[:, at]) for at in range(len(names))]
-    for at, column in enumerate(columns):
-        if isinstance(column.type, pa.BaseExtensionType):  # periods and intervals: text says more than storage
-            columns[at] = _from_series(frame.iloc[:, at])
-    return list(zip(names, columns, strict=True))
+    return [(str(name), _from_series(series)) for name, series in frame.items()]
 
 
 def _from_series(series: pd.Series[Any]) -> Column:
+    values = series.to_numpy() if isinstance(series.dtype, np.dtype) else None
+    if (
+        type(values) is np.ndarray and values.dtype in _PLAIN
+    ):  # without Arrow's look at what it may be, which takes long
+        return as_column(values, np.isnan(values) if values.dtype.kind == "f" else None)
     try:
         column = pa.array(series, from_pandas=True)
     except _UNFIT:
