@@ -164,12 +164,15 @@ class ParallelRunConfig(_Checked):
         600, "seconds from job start to the first mini-batch", above=0, flag=True
     )
     resource_monitor_interval: float = option(600, "seconds between resource samples; 0 = off", minimum=0, flag=True)
+    gpu_monitor_interval: float = option(10, "seconds between samples of the GPUs' use; 0 = off", minimum=0)
     logging_level: str = option("INFO", "lowest level written", choices=LOGGING_LEVELS, flag=True)
     environment_variables: dict[str, str] | None = option(None, "variables for the workers, NAME=VALUE")
     engine: str = option("local", "local: worker processes; inline: this process, one worker", choices=ENGINES)
     features: tuple[str, ...] | None = option(None, "columns of an ONNX model's single matrix input, a,b,c", fixed=True)
     outputs: tuple[str, ...] | None = option(None, "outputs of an ONNX model to write, a,b,c", fixed=True)
     device: str = option("auto", "where an ONNX model runs", choices=DEVICES)
+    gpus: tuple[str, ...] | None = option(None, "GPUs to use, by index or UUID, a,b,c; by default all that are usable")
+    processes_per_gpu: int = option(1, "workers on each GPU or MIG slice", minimum=1)
     gpu_names: str = option("uuid", "how CUDA_VISIBLE_DEVICES names a device", choices=("uuid", "index"))
     environment: Any = option(None, "recorded; the current interpreter is used", cli=False)
     compute_target: Any = option(None, "recorded; the job runs on this machine", cli=False)
@@ -183,6 +186,12 @@ class ParallelRunConfig(_Checked):
             raise ConfigError(
                 f"append_row_file_name must be a file name without a folder, got {self.append_row_file_name!r}; "
                 "the folder is the output's"
+            )
+        if self.gpus and self.device == "cpu":
+            raise ConfigError(f"gpus names {', '.join(self.gpus)}, but device is cpu: leave one of them out")
+        if self.processes_per_gpu != 1 and self.process_count_per_node is not None:
+            raise ConfigError(
+                "processes_per_gpu and process_count_per_node both say how many workers to start: give one"
             )
         if self.mini_batch_size is not None:
             parse_size(self.mini_batch_size)

@@ -55,14 +55,15 @@ def header(path: Path):
     return path.read_text().splitlines()[0].split(",")
 
 
-def test_processed_mini_batches_has_the_columns_of_the_contract(tree):
+def test_processed_mini_batches_has_the_columns_of_the_contract_and_ours_behind_them(tree):
     JobLog(tree).close()
-    assert header(tree.processed_mini_batches) == PROCESSED_COLUMNS
+    ours = ["Device", "Wait Seconds", "Read Seconds", "Encode Seconds", "Bytes Read"]
+    assert header(tree.processed_mini_batches) == [*PROCESSED_COLUMNS, *ours]
 
 
 def test_a_try_is_a_row_as_soon_as_the_report_is_flushed(tree):
     with JobLog(tree, addresses={"node-0": "10.0.0.4"}) as log:
-        log.report_try(mini_batch(7), outcome(7), process="process001", picked=2)
+        log.report_try(mini_batch(7), outcome(7), process="process001", device="GPU-1", picked=2)
         log.flush()
         (row,) = rows(tree.processed_mini_batches)
     detail = json.loads(row.pop("Mini-batch Detail"))
@@ -81,6 +82,11 @@ def test_a_try_is_a_row_as_soon_as_the_report_is_flushed(tree):
         "Status": "RUN_DONE",
         "Error Category": "",
         "Error Message": "",
+        "Device": "GPU-1",
+        "Wait Seconds": "9.000000",
+        "Read Seconds": "0.250000",
+        "Encode Seconds": "0.125000",
+        "Bytes Read": "0",
     }
     assert detail == {
         "attempt": 0, "returned": 10, "source": "a.csv", "offset": 8, "length": 90, "first_row": 5, "rows": 10,

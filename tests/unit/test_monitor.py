@@ -29,11 +29,11 @@ COLUMNS = {
     ],
     "gpu_resource_usage": [
         "Utc Time", "Device", "Uuid", "Process", "Gpu Percent", "Memory Total (MB)", "Memory Used (MB)", "Power (W)",
-        "Temperature (C)",
+        "Temperature (C)", "Sm Clock (MHz)", "Memory Clock (MHz)", "Throttle Reasons",
     ],
 }  # fmt: skip
 MOMENT = datetime(2020, 10, 24, 2, 59, 4, 227237, tzinfo=UTC)
-GPU = GpuSample(0, "GPU-1", "process000", 93.0, 8 * 2**30, 2**30, 250.5, 61.0)
+GPU = GpuSample(0, "GPU-1", "process000", 93.0, 8 * 2**30, 2**30, 250.5, 61.0, 1980, 3201, "power cap")
 
 
 def read(path):
@@ -56,7 +56,12 @@ def sleeper():
 
 
 def run_monitor(tree, **changes):
-    arguments = {"interval_s": 600, "processes": lambda: {"manager": os.getpid()}, "clock": lambda: MOMENT}
+    arguments = {
+        "interval_s": 600,
+        "gpu_interval_s": 600,
+        "processes": lambda: {"manager": os.getpid()},
+        "clock": lambda: MOMENT,
+    }
     monitor = Monitor(tree, **arguments | changes)
     monitor.start()
     monitor.stop()
@@ -123,8 +128,8 @@ def test_a_name_that_passes_to_another_process_is_read_anew(sleeper):
 
 
 def test_unknown_gpu_values_are_empty_cells():
-    assert GPU.row() == (0, "GPU-1", "process000", 93.0, 8192.0, 1024.0, 250.5, 61.0)
-    assert GpuSample(1, "MIG-2").row() == (1, "MIG-2", "", "", "", "", "", "")
+    assert GPU.row() == (0, "GPU-1", "process000", 93.0, 8192.0, 1024.0, 250.5, 61.0, 1980, 3201, "power cap")
+    assert GpuSample(1, "MIG-2").row() == (1, "MIG-2", *[""] * 9)
 
 
 def test_without_gpus_there_is_no_gpu_table(tree):
@@ -157,6 +162,23 @@ def test_samples_are_taken_at_the_interval(tree):
     count = len(read(tree.node_disk_usage))
     time.sleep(0.05)
     assert len(read(tree.node_disk_usage)) == count
+
+
+def test_gpus_are_sampled_at_an_interval_of_their_own(tree):
+    monitor = Monitor(tree, 600, dict, gpu_samples=lambda: [GPU], gpu_interval_s=0.01)
+    monitor.start()
+    until = time.monotonic() + 10
+    while not (tree.gpu_resource_usage.exists() and len(read(tree.gpu_resource_usage)) > 3):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    monitor.stop()
+    assert len(read(tree.node_disk_usage)) == 2
+
+
+def test_gpus_can_be_the_only_ones_that_are_sampled(tree):
+    run_monitor(tree, interval_s=0, gpu_samples=lambda: [GPU])
+    assert len(read(tree.gpu_resource_usage)) == 2
+    assert not tree.node_disk_usage.exists()
 
 
 def test_a_source_that_fails_is_reported_once_and_the_rest_goes_on(tree, caplog):

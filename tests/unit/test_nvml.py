@@ -1,19 +1,52 @@
-"""Reading GPUs: here without a driver, and through a stand-in for the driver's library where a compiler is at hand."""
+"""Reading GPUs: here without a driver, and through a stand-in for the driver's library."""
 
 import json
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pynvml
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.gpus import environment, needs_cargo
 
 from batch_score.gpu.nvml import cpus_of, gpu_sampler, read_devices, throttle_reasons
 
-STAND_IN = Path(__file__).parents[1] / "nvml_stand_in.c"
+# Idle and held down by the power cap; idle alone.
+CAPPED, IDLE = 0x5, 0x1
+SLICES = [
+    {"uuid": uuid, "name": "slice", "memory": [1000, used], "gpu_instance": instance, "compute_instance": 0}
+    for uuid, used, instance in (("MIG-cccc", 103, 13), ("MIG-dddd", 104, 14))
+]
+MACHINE = {
+    "driver": "550.1",
+    "devices": [
+        {
+            "uuid": "GPU-aaaa",
+            "name": "Stand-in 0",
+            "lost_after": 1,
+            "memory": [1000, 100],
+            "compute_capability": [9, 0],
+            "compute_mode": 3,
+            "ecc_uncorrected": 5,
+            "remapped_rows": [2, 1, True, False],
+            "throttle_reasons": CAPPED,
+            "processes": [[4000000, 77], [None, None]],
+            "cpus": [0, 2],
+            "utilization": 42,
+            "power_mw": 12500,
+            "clocks": [1980, 3201],
+        },
+        {
+            "uuid": "GPU-bbbb",
+            "name": "Stand-in 1",
+            "clock_events": IDLE,
+            "processes": [],
+            "slices": [None, SLICES[0], None, SLICES[1]],
+        },
+        {"lost": True},
+    ],
+}
 READ = """
 import json, os
 from dataclasses import asdict
@@ -34,19 +67,15 @@ def driver_present():
 
 
 without_driver = pytest.mark.skipif(driver_present(), reason="this machine has an NVIDIA driver")
-needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 
 
 @pytest.fixture(scope="module")
-def stand_in(tmp_path_factory):
-    """What a process reads that finds the stand-in where the driver's library would be, and what it logs."""
+def read(tmp_path_factory):
+    """What a process reads of the machine above, and what it logs."""
     folder = tmp_path_factory.mktemp("nvml")
-    library = folder / "libnvidia-ml.so.1"
-    compiler = shutil.which("cc")
-    subprocess.run([compiler, "-shared", "-fPIC", "-Wall", "-Werror", "-o", library, STAND_IN], check=True)
     done = subprocess.run(
         [sys.executable, "-c", READ],
-        env={"LD_LIBRARY_PATH": str(folder), "PYTHONPATH": ":".join(sys.path)},
+        env={**environment(folder, MACHINE), "PYTHONPATH": ":".join(sys.path)},
         check=True,
         capture_output=True,
         text=True,
@@ -79,9 +108,9 @@ def test_a_real_gpu_is_read_and_sampled():
         assert {sample.index for sample in sampler.samples()} == {device.index for device in inventory.devices}
 
 
-@needs_compiler
-def test_a_whole_gpu_is_read(stand_in):
-    assert stand_in["inventory"]["devices"][0] == {
+@needs_cargo
+def test_a_whole_gpu_is_read(read):
+    assert read["inventory"]["devices"][0] == {
         "index": 0,
         "uuid": "GPU-aaaa",
         "name": "Stand-in 0",
@@ -91,6 +120,7 @@ def test_a_whole_gpu_is_read(stand_in):
         "mig_enabled": False,
         "slices": [],
         "ecc_uncorrected": 5,
+        "row_remap": {"corrected": 2, "uncorrected": 1, "pending": True, "failed": False},
         "compute_mode": "exclusive-process",
         "throttle_reasons": ["power cap"],
         "processes": [4000000],
@@ -98,11 +128,12 @@ def test_a_whole_gpu_is_read(stand_in):
     }
 
 
-@needs_compiler
-def test_a_cut_gpu_has_its_slices_and_none_for_what_the_driver_does_not_say(stand_in):
-    device = stand_in["inventory"]["devices"][1]
+@needs_cargo
+def test_a_cut_gpu_has_its_slices_and_none_for_what_the_driver_does_not_say(read):
+    device = read["inventory"]["devices"][1]
     assert device["mig_enabled"]
-    assert (device["memory_total"], device["ecc_uncorrected"], device["throttle_reasons"]) == (None, None, [])
+    assert (device["memory_total"], device["ecc_uncorrected"], device["row_remap"]) == (None, None, None)
+    assert device["throttle_reasons"] == []
     assert device["slices"] == [
         {
             "uuid": uuid,
@@ -116,17 +147,17 @@ def test_a_cut_gpu_has_its_slices_and_none_for_what_the_driver_does_not_say(stan
     ]
 
 
-@needs_compiler
-def test_a_lost_gpu_is_reported_and_hides_no_other(stand_in):
-    inventory = stand_in["inventory"]
+@needs_cargo
+def test_a_lost_gpu_is_reported_and_hides_no_other(read):
+    inventory = read["inventory"]
     assert [device["index"] for device in inventory["devices"]] == [0, 1]
     assert inventory["unreadable"] == ["GPU 2 cannot be opened: GPU is lost"]
     assert (inventory["driver"], inventory["reason"]) == ("550.1", "")
 
 
-@needs_compiler
-def test_a_sample_holds_use_power_and_processes_and_a_slice_its_memory(stand_in):
-    whole, *slices = stand_in["samples"][0]
+@needs_cargo
+def test_a_sample_holds_use_power_and_processes_and_a_slice_its_memory(read):
+    whole, *slices = read["samples"][0]
     assert whole == {
         "index": 0,
         "uuid": "GPU-aaaa",
@@ -135,7 +166,10 @@ def test_a_sample_holds_use_power_and_processes_and_a_slice_its_memory(stand_in)
         "memory_used": 100,
         "power_w": 12.5,
         "temperature_c": None,
-        "processes": {"4000000": 77, str(stand_in["pid"]): None},
+        "sm_clock_mhz": 1980,
+        "memory_clock_mhz": 3201,
+        "throttle_reasons": ["power cap"],
+        "processes": {"4000000": 77, str(read["pid"]): None},
     }
     assert [(part["uuid"], part["memory_used"], part["gpu_percent"]) for part in slices] == [
         ("MIG-cccc", 103, None),
@@ -143,10 +177,10 @@ def test_a_sample_holds_use_power_and_processes_and_a_slice_its_memory(stand_in)
     ]
 
 
-@needs_compiler
-def test_a_gpu_lost_while_sampling_is_logged_once_and_left_out(stand_in):
-    assert [[sample["uuid"] for sample in taken] for taken in stand_in["samples"][1:]] == [["MIG-cccc", "MIG-dddd"]] * 2
-    assert stand_in["log"].count("GPU 0 is no longer sampled, because it stopped answering: GPU is lost") == 1
+@needs_cargo
+def test_a_gpu_lost_while_sampling_is_logged_once_and_left_out(read):
+    assert [[sample["uuid"] for sample in taken] for taken in read["samples"][1:]] == [["MIG-cccc", "MIG-dddd"]] * 2
+    assert read["log"].count("GPU 0 is no longer sampled, because it stopped answering: GPU is lost") == 1
 
 
 @given(st.sets(st.integers(0, 255)))

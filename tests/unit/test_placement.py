@@ -6,12 +6,15 @@ import pytest
 
 from batch_score import ParallelRunConfig
 from batch_score.cli.gpus import gpus_json, gpus_text
-from batch_score.gpu.device import ComputeMode, Device, Inventory, MigSlice
+from batch_score.errors import ConfigError
+from batch_score.gpu.device import ComputeMode, Device, Inventory, MigSlice, RowRemap
 from batch_score.gpu.placement import (
     Unit,
+    chosen,
     cpu_count,
     default_workers,
     mask_warning,
+    near,
     oversubscription_note,
     place,
     usable,
@@ -86,6 +89,43 @@ def test_a_gpu_cut_into_no_slices_is_not_usable_whole():
     assert usable([Device(0, "GPU-a", "H100", mig_enabled=True)], None) == []
 
 
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        (["0"], ["GPU-aaaa"]),
+        (["3", "GPU-aaaa"], ["GPU-cccc", "GPU-aaaa"]),
+        (["1"], ["MIG-1", "MIG-2"]),
+        (["MIG-2", "GPU-c"], ["MIG-2", "GPU-cccc"]),
+        (["2", "GPU-aaa"], ["GPU-aabb", "GPU-aaaa"]),
+    ],
+)
+def test_devices_are_chosen_in_the_order_of_the_choice(entries, expected):
+    assert names(chosen(usable(DEVICES, None), entries)) == expected
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        (["9"], "9 is no usable GPU; usable are 0 \\(GPU-aaaa\\), 1 \\(MIG-1\\)"),
+        (["GPU-bbbb"], "is no usable GPU"),  # it is cut, so a process cannot have it
+        (["GPU-aa"], "is the beginning of several"),
+        (["MIG-"], "is the beginning of several"),
+        (["1", "MIG-2"], "named twice"),
+    ],
+)
+def test_a_choice_of_devices_that_means_none_or_several_is_refused(entries, words):
+    with pytest.raises(ConfigError, match=words):
+        chosen(usable(DEVICES, None), entries)
+
+
+def test_a_worker_runs_near_its_device_where_it_may():
+    unit = Unit("GPU-a", 0, cpus=(0, 1, 2, 3))
+    assert near(unit, {2, 3, 4}) == (2, 3)
+    assert near(unit, {0, 1}) == (), "all that it may use are near"
+    assert near(unit, {8, 9}) == (), "none is"
+    assert near(Unit("GPU-b", 1), {0, 1}) == near(None, {0, 1}) == ()
+
+
 def test_a_worker_sees_its_own_device_only():
     [first, second] = place(usable(DEVICES, "3,0"), 2)
     assert first.environment == {
@@ -131,7 +171,9 @@ def test_names_by_index_are_for_whole_gpus():
 
 def test_by_default_each_device_has_a_worker_and_without_any_each_cpu():
     assert default_workers([Unit("GPU-a", 0), Unit("GPU-b", 1)], 64) == 2
+    assert default_workers([Unit("GPU-a", 0), Unit("GPU-b", 1)], 64, per_gpu=3) == 6
     assert default_workers([], 3) == 3
+    assert default_workers([], 3, per_gpu=2) == 3
     assert default_workers([], 0) == 1
 
 
@@ -151,14 +193,14 @@ def test_what_may_go_wrong_is_said_of_the_devices_in_use_only():
         memory_total=1000 << 20,
         memory_used=950 << 20,
         ecc_uncorrected=2,
+        row_remap=RowRemap(1, 1, pending=True, failed=True),
         compute_mode=ComputeMode.EXCLUSIVE,
         throttle_reasons=("power cap",),
         processes=(17, 18),
     )
     said = warnings_of([sick, Device(1, "GPU-b", "H100")], [Unit("GPU-a", 0)], 2)
-    assert [part in " ".join(said) for part in ("one process", "2 uncorrectable", "power cap", "17, 18", "50 MiB")] == [
-        True
-    ] * 5
+    parts = ("one process", "2 uncorrectable", "no spare", "until it is reset", "power cap", "17, 18", "50 MiB")
+    assert [part for part in parts if part not in " ".join(said)] == []
     assert not any("one process" in warning for warning in warnings_of([sick], [Unit("GPU-a", 0)], 1))
     assert warnings_of([sick], [Unit("GPU-b", 1)], 2) == []
 

@@ -18,6 +18,7 @@ from batch_score.importing import importing
 if TYPE_CHECKING:
     from batch_score.job.request import RunResult
 
+WHO_GETS_WHAT = ("process_count_per_node", "device", "gpus", "processes_per_gpu", "gpu_names")
 INPUT_TYPES = click.Choice(["tabular", "file"])
 FOLDER = click.Path(path_type=Path)
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -180,12 +181,12 @@ def debug(script: list[str], /, mini_batch: int, **given: Any) -> int:
 
 @commands.command()
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
-@click.option("--process-count-per-node", type=click.IntRange(1), help="as in run")
-def gpus(as_json: bool, process_count_per_node: int | None) -> None:  # noqa: FBT001 - as above
+@options_of(ParallelRunConfig, only=WHO_GETS_WHAT)
+def gpus(as_json: bool, **given: Any) -> None:  # noqa: FBT001 - as above
     """Show the GPUs, what each worker would get, and what is wrong with them."""
     from batch_score.cli.gpus import show_gpus  # noqa: PLC0415 - --help needs none of it
 
-    config, _ = settings({"process_count_per_node": process_count_per_node}, None)
+    config, _ = settings(given, None)
     show_gpus(config, sys.stdout, as_json=as_json)
 
 

@@ -10,7 +10,7 @@ import click
 from batch_score.config import ParallelRunConfig, ReaderOptions, kinds, read_yaml, rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from dataclasses import Field
     from pathlib import Path
 
@@ -20,7 +20,7 @@ DEFAULT_FILE_NAME = "predictions.csv"
 TYPES: dict[type, click.ParamType[Any]] = {int: click.INT, float: click.FLOAT}
 
 
-def options_of(*classes: type, resumed: bool = False) -> Callable[[Command], Command]:
+def options_of(*classes: type, resumed: bool = False, only: Collection[str] = ()) -> Callable[[Command], Command]:
     """A decorator that adds an option for each field of `classes`.
 
     A value that is not given on the command line is None there, so that a configuration file can give it.
@@ -28,13 +28,15 @@ def options_of(*classes: type, resumed: bool = False) -> Callable[[Command], Com
     Args:
         classes: Configuration classes.
         resumed: Only what may change when a run is resumed; what is not given is as recorded.
+        only: Names of the fields, if not all are wanted.
     """
 
     def decorate(command: Command) -> Command:
         for cls in reversed(classes):
             accepted = kinds(cls)
             for field in reversed(fields(cls)):
-                if rules(field).cli and not (resumed and rules(field).fixed):
+                left_out = (resumed and rules(field).fixed) or (only and field.name not in only)
+                if rules(field).cli and not left_out:
                     text = rules(field).help + ("" if resumed else _default(field))
                     command = _option(field, accepted[field.name], text)(command)
         return command

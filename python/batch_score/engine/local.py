@@ -197,7 +197,7 @@ def _spawn(launch: Launch, connection: int, page: int) -> subprocess.Popen[bytes
     tree = LogTree(launch.spec.run_dir / "logs", launch.spec.node)
     with tree.worker_stdout(launch.name).open("ab") as out, tree.worker_stderr(launch.name).open("ab") as err:
         return subprocess.Popen(
-            [sys.executable, "-P", "-c", START, str(connection), str(page), str(os.getpid())],
+            [sys.executable, "-P", "-c", START, *map(str, (connection, page, os.getpid(), *launch.cpus))],
             env=launch.environment,
             stdin=subprocess.DEVNULL,
             stdout=out,

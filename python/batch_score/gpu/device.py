@@ -40,6 +40,23 @@ class MigSlice:
 
 
 @dataclass(frozen=True, slots=True)
+class RowRemap:
+    """Rows of a GPU's memory that were found faulty, for which spare ones stand in.
+
+    Attributes:
+        corrected: Replaced for errors that could be corrected.
+        uncorrected: Replaced for errors that could not.
+        pending: More will be replaced when the GPU is reset; until then it uses the faulty ones.
+        failed: There was no spare row left for one.
+    """
+
+    corrected: int
+    uncorrected: int
+    pending: bool
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """A GPU.
 
@@ -53,6 +70,7 @@ class Device:
         mig_enabled: Whether it is cut into slices; then it cannot be used whole.
         slices: Its MIG slices.
         ecc_uncorrected: Memory errors since the driver was loaded that ECC could not correct.
+        row_remap: What became of faulty rows of its memory.
         compute_mode: Which processes it lets in.
         throttle_reasons: Why its clocks are held down now, empty when they are not.
         processes: Other processes that compute on it, by id.
@@ -68,6 +86,7 @@ class Device:
     mig_enabled: bool = False
     slices: tuple[MigSlice, ...] = ()
     ecc_uncorrected: int | None = None
+    row_remap: RowRemap | None = None
     compute_mode: ComputeMode | None = None
     throttle_reasons: tuple[str, ...] = ()
     processes: tuple[int, ...] = ()
@@ -103,6 +122,9 @@ class Sample:
         memory_used: Bytes.
         power_w: Watts; None for a slice.
         temperature_c: Degrees Celsius; None for a slice.
+        sm_clock_mhz: Clock of the multiprocessors; None for a slice.
+        memory_clock_mhz: Clock of the memory; None for a slice.
+        throttle_reasons: Why its clocks are held down, empty when they are not.
         processes: Bytes held by each computing process, by its id.
     """
 
@@ -113,4 +135,7 @@ class Sample:
     memory_used: int | None = None
     power_w: float | None = None
     temperature_c: int | None = None
+    sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    throttle_reasons: tuple[str, ...] = ()
     processes: Mapping[int, int | None] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pynvml
 
-from batch_score.gpu.device import ComputeMode, Device, Inventory, MigSlice, Sample
+from batch_score.gpu.device import ComputeMode, Device, Inventory, MigSlice, RowRemap, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -156,11 +156,20 @@ def _device(index: int, handle: Any) -> Device:
             pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
             pynvml.NVML_VOLATILE_ECC,
         ),
+        row_remap=_row_remap(handle),
         compute_mode=None if mode is None else _COMPUTE_MODES.get(mode),
         throttle_reasons=throttle_reasons(_clock_events(handle)),
         processes=tuple(sorted(_compute_processes(handle).keys() - {os.getpid()})),
         cpu_affinity=_cpu_affinity(handle),
     )
+
+
+def _row_remap(handle: Any) -> RowRemap | None:
+    told = _reading(pynvml.nvmlDeviceGetRemappedRows, handle)
+    if told is None:
+        return None
+    corrected, uncorrected, pending, failed = told
+    return RowRemap(int(corrected), int(uncorrected), bool(pending), bool(failed))
 
 
 def _mig_slice(handle: Any, parent: str) -> MigSlice:
@@ -177,18 +186,29 @@ def _mig_slice(handle: Any, parent: str) -> MigSlice:
 
 def _sample(index: int, handle: Any, *, whole: bool) -> Sample:
     memory = _reading(pynvml.nvmlDeviceGetMemoryInfo, handle)
-    use = _reading(pynvml.nvmlDeviceGetUtilizationRates, handle) if whole else None
-    power = _reading(pynvml.nvmlDeviceGetPowerUsage, handle) if whole else None
+    of_gpu = _of_gpu(handle) if whole else {}
     return Sample(
         index=index,
         uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
-        gpu_percent=None if use is None else int(use.gpu),
         memory_total=None if memory is None else int(memory.total),
         memory_used=None if memory is None else int(memory.used),
-        power_w=None if power is None else power / _MILLIWATTS,
-        temperature_c=_reading(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU) if whole else None,
         processes=_compute_processes(handle),
+        **of_gpu,
     )
+
+
+def _of_gpu(handle: Any) -> dict[str, Any]:
+    """The readings that only a whole GPU has."""
+    use = _reading(pynvml.nvmlDeviceGetUtilizationRates, handle)
+    power = _reading(pynvml.nvmlDeviceGetPowerUsage, handle)
+    return {
+        "gpu_percent": None if use is None else int(use.gpu),
+        "power_w": None if power is None else power / _MILLIWATTS,
+        "temperature_c": _reading(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU),
+        "sm_clock_mhz": _reading(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_SM),
+        "memory_clock_mhz": _reading(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_MEM),
+        "throttle_reasons": throttle_reasons(_clock_events(handle)),
+    }
 
 
 def _mig_enabled(handle: Any) -> bool:

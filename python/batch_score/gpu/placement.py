@@ -10,10 +10,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from batch_score.errors import ConfigError
 from batch_score.gpu.device import ComputeMode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from batch_score.gpu.device import Device, MigSlice
 
@@ -32,11 +33,13 @@ class Unit:
         uuid: `GPU-...` or `MIG-...`.
         index: Of the GPU, in PCI bus order.
         mig: Whether it is a slice.
+        cpus: The CPUs near the GPU, none if that is not known.
     """
 
     uuid: str
     index: int
     mig: bool = False
+    cpus: tuple[int, ...] = ()
 
     def name(self, names: Names) -> str:
         """How `CUDA_VISIBLE_DEVICES` names it; a slice has no index of its own."""
@@ -99,6 +102,43 @@ def usable(devices: Sequence[Device], visible: str | None) -> list[Unit]:
     return list(units.values())
 
 
+def chosen(units: Sequence[Unit], entries: Sequence[str]) -> list[Unit]:
+    """The units that a user has chosen, in the order of the choice.
+
+    Args:
+        units: Those that may be handed out.
+        entries: Indices in PCI bus order, UUIDs of GPUs or slices, or the beginning of one if it fits one only. A GPU
+            that is cut stands for its slices.
+
+    Raises:
+        ConfigError: An entry names none of them, or more than one by its beginning, or one that was named before.
+    """
+    found: dict[str, Unit] = {}
+    for entry in entries:
+        named = [unit for unit in units if entry in (str(unit.index), unit.uuid)]
+        alike = [unit for unit in units if unit.uuid.startswith(entry)]
+        named = named or (alike if len(alike) == 1 else [])
+        if not named:
+            why = "is the beginning of several" if alike else "is no usable GPU"
+            usable_ones = ", ".join(f"{unit.index} ({unit.uuid})" for unit in units) or "none"
+            raise ConfigError(f"gpus: {entry} {why}; usable are {usable_ones}")
+        if any(unit.uuid in found for unit in named):
+            raise ConfigError(f"gpus: {entry} is named twice; name each GPU once")
+        found.update((unit.uuid, unit) for unit in named)
+    return list(found.values())
+
+
+def near(unit: Unit | None, allowed: Collection[int]) -> tuple[int, ...]:
+    """The CPUs on which a worker should run: those near its device that it may use; none for any.
+
+    Args:
+        unit: Its device.
+        allowed: The CPUs that this process may use.
+    """
+    cpus = tuple(cpu for cpu in (unit.cpus if unit else ()) if cpu in allowed)
+    return () if len(cpus) == len(allowed) else cpus
+
+
 def place(units: Sequence[Unit], workers: int, *, names: Names = "uuid") -> list[Assignment]:
     """Deals the units to the workers in turn: worker k gets unit k mod n, and nobody gets two."""
     if not units:
@@ -107,9 +147,9 @@ def place(units: Sequence[Unit], workers: int, *, names: Names = "uuid") -> list
     return [Assignment(worker, unit, unit.name(names), len(units)) for worker, unit in enumerate(dealt)]
 
 
-def default_workers(units: Sequence[Unit], cpus: int) -> int:
-    """One worker for each unit; without any, one for each CPU."""
-    return len(units) or max(1, cpus)
+def default_workers(units: Sequence[Unit], cpus: int, per_gpu: int = 1) -> int:
+    """So many workers for each unit; without any, one for each CPU."""
+    return len(units) * per_gpu or max(1, cpus)
 
 
 def oversubscription_note(units: Sequence[Unit], workers: int) -> str | None:
@@ -166,11 +206,11 @@ def _units(device: Device) -> list[Unit]:
         return []
     if device.mig_enabled:
         return [_slice_unit(device, part) for part in device.slices]
-    return [Unit(device.uuid, device.index)]
+    return [Unit(device.uuid, device.index, cpus=device.cpu_affinity)]
 
 
 def _slice_unit(device: Device, part: MigSlice) -> Unit:
-    return Unit(part.uuid, device.index, mig=True)
+    return Unit(part.uuid, device.index, mig=True, cpus=device.cpu_affinity)
 
 
 def _named(entry: str, devices: Sequence[Device]) -> list[Unit] | None:
@@ -201,6 +241,10 @@ def _device_warnings(device: Device, *, shared: bool) -> list[str]:
         found.append(f"{who} admits one process at a time, so only one of the workers that share it can start")
     if device.ecc_uncorrected:
         found.append(f"{who} has counted {device.ecc_uncorrected} uncorrectable memory errors: results are in doubt")
+    if device.row_remap and device.row_remap.failed:
+        found.append(f"{who} has a faulty row of memory and no spare one for it: results are in doubt; replace it")
+    if device.row_remap and device.row_remap.pending:
+        found.append(f"{who} uses rows of memory that are known to be faulty until it is reset: results are in doubt")
     if device.throttle_reasons:
         found.append(f"{who} is slowed down: {', '.join(device.throttle_reasons)}")
     if device.processes:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from batch_score.engine.base import Engine
+    from batch_score.gpu.placement import Assignment
     from batch_score.minibatch import Timings
     from batch_score.worker.messages import WorkerSpec
 
@@ -132,7 +133,8 @@ class Crew:
         engine: Who carries it out.
         spec: What every worker must know.
         environments: One environment per slot.
-        devices: The device of each slot, in words.
+        assignments: The device of each slot.
+        cpus: The CPUs of each slot, none for all.
         members: The living workers by number.
     """
 
@@ -141,7 +143,8 @@ class Crew:
     environments: Sequence[dict[str, str]]
     members: dict[int, Member] = field(default_factory=dict)
     started: int = 0
-    devices: Sequence[str] = ()
+    assignments: Sequence[Assignment] = ()
+    cpus: Sequence[tuple[int, ...]] = ()
 
     def start_all(self) -> None:
         """One worker per slot."""
@@ -153,7 +156,13 @@ class Crew:
         member = Member(self.started, slot)
         self.started += 1
         self.members[member.number] = member
-        self.engine.start(Launch(member.number, self.environments[slot], self.spec, self.devices[slot]))
+        place = (self.environments[slot], self.spec, self.assignments[slot].device, self.cpus[slot])
+        self.engine.start(Launch(member.number, *place))
+
+    def device(self, member: Member) -> str:
+        """UUID of a worker's GPU or MIG slice, empty without one."""
+        unit = self.assignments[member.slot].unit
+        return unit.uuid if unit else ""
 
     def kill(self, member: Member, status: Status, ticket: int) -> None:
         """Ends a worker that exceeded a time limit at the task with that ticket."""

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from batch_score.job.plan import Planner
     from batch_score.job.queue import MiniBatchQueue, Settled
     from batch_score.job.totals import Totals
+    from batch_score.job.worker_times import AllTimes
     from batch_score.logs.report import JobLog
+    from batch_score.minibatch import Outcome
     from batch_score.worker.messages import Task
 
 logger = logging.getLogger(__name__)
@@ -67,6 +69,7 @@ class Parts:
         breaker: Decides about failing `init()`.
         oom: Tells whether the system ran out of memory.
         log: The coordinator's part of the log tree.
+        times: Where the workers' time goes.
         interruption: Whether the user asked the job to stop.
         tick: Called at each turn of the loop, to show progress.
         note: Shows a line to the user.
@@ -80,6 +83,7 @@ class Parts:
     breaker: InitBreaker
     oom: OomCounter
     log: JobLog
+    times: AllTimes
     interruption: Interruption
     tick: Callable[[], None]
     note: Callable[[str], None]
@@ -205,12 +209,14 @@ class Driver:
         if isinstance(message, Ready):
             member.ready = True
             self._breaker.succeeded()
+            self._parts.times.ready(member.name, self._crew.device(member), time.monotonic())
             logger.info("%s is ready, init() took %.2f s", member.name, message.seconds)
         elif isinstance(message, InitFailed):
             self._init_failed(member, message)
         elif isinstance(message, Done):
             member.held -= 1
             member.pace.add(message.outcome.timings, message.outcome.bytes_read)
+            self._parts.times.tried(member.name, message.outcome, time.monotonic())
             self._done(member, message, event.payload)
 
     def _init_failed(self, member: Member, message: InitFailed) -> None:
@@ -233,16 +239,22 @@ class Driver:
             return
         fault = outcome.fault or self._ledger.column_fault(outcome, payload)
         if fault is None:
-            self._ledger.report_try(task, outcome, member.name)
+            self._report(task, outcome, member)
             called = outcome.timings.run > 0
             self._settle(self._queue.scored(outcome.ticket, (outcome, payload), run=called))
             return
         if outcome.fault is None:
             self._log.worker_error(fault, f"run() of {words(task)}", process=member.name)
             outcome = replace(outcome, status=Status.RUN_EXCEPTION, succeeded=0, fault=fault)
-        self._ledger.report_try(task, outcome, member.name)
+        self._report(task, outcome, member)
         reading = outcome.status == Status.LOAD_EXCEPTION
         self._failed(task, self._failure(fault, member, reading=reading, memory=is_memory_fault(fault)))
+
+    def _report(self, task: Task, outcome: Outcome, member: Member) -> None:
+        """One line in the report of tries, which the loop writes at the end of its turn."""
+        self._log.report_try(
+            task.minibatch, outcome, process=member.name, device=self._crew.device(member), picked=task.attempt + 1
+        )
 
     def _failure(self, fault: Fault, member: Member, **facts: bool) -> Failure:
         return Failure(fault, log=self._log.traceback_file(member.name), **facts)
@@ -339,7 +351,7 @@ class Driver:
         if not task.describe:
             self._log.worker_error(fault, words(task), process=member.name)
             outcome = lost(task, status, fault, spent(task, event, now, time.time()))
-            self._ledger.report_try(task, outcome, member.name)
+            self._report(task, outcome, member)
         self._failed(task, failure)
 
     def _timeout(self, status: Status) -> Fault | None:

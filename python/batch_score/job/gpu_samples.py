@@ -40,4 +40,7 @@ def _row(sample: Sample, process: str) -> GpuSample:
         memory_used=sample.memory_used,
         power_w=sample.power_w,
         temperature_c=sample.temperature_c,
+        sm_clock_mhz=sample.sm_clock_mhz,
+        memory_clock_mhz=sample.memory_clock_mhz,
+        throttle=", ".join(sample.throttle_reasons),
     )

@@ -193,10 +193,6 @@ class Ledger:
             self._writer.preamble(head, self._clock())
             self.has_header = True
 
-    def report_try(self, task: Task, outcome: Outcome, process: str) -> None:
-        """One line in the report of tries, which the loop writes at the end of its turn."""
-        self._log.report_try(task.minibatch, outcome, process=process, picked=task.attempt + 1)
-
 
 def _changed(what: str) -> str:
     return f"the input is not that of the run to resume, {what}; nothing was appended for it, start a new run"

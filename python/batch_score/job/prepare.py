@@ -18,6 +18,7 @@ from batch_score.flags import script_arguments, with_flags
 from batch_score.gpu.nvml import read_devices
 from batch_score.gpu.placement import (
     MASK,
+    chosen,
     cpu_count,
     default_workers,
     mask_warning,
@@ -204,7 +205,9 @@ def placement(config: ParallelRunConfig, inventory: Inventory) -> tuple[list[Ass
     if config.device in ("cuda", "tensorrt") and not units:
         why = inventory.reason or f"{MASK}={given.get(MASK)} leaves none"
         raise ScorerError(f"device {config.device} was asked for, but no GPU is usable: {why}")
-    workers = config.process_count_per_node or default_workers(units, usable_cpus())
+    if config.gpus:
+        units = chosen(units, config.gpus)
+    workers = config.process_count_per_node or default_workers(units, usable_cpus(), config.processes_per_gpu)
     workers = 1 if config.engine == "inline" else workers
     notes = [
         mask_warning(inventory.devices, given.get(MASK), given.get("CUDA_DEVICE_ORDER")),

@@ -89,6 +89,7 @@ class RunRecord:
             "ended": _now(),
             "cause": ending.cause,
             "totals": asdict(result.totals),
+            "times": [*self._content.get("times", []), *result.times],
             "items_before": ending.snapshot.items_before,
             "bytes_before": ending.snapshot.bytes_before,
             "output_form": ending.output_form,

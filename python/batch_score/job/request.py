@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from batch_score.progress import summary
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from batch_score.config import ParallelRunConfig
@@ -80,6 +81,7 @@ class RunResult:
         ending: The same with causes, for the closing summary.
         ended_before: Mini-batches that had ended before the run was resumed.
         reused: Nothing was run: this is the result of an earlier run with the same input and settings.
+        times: Where the time of each worker went, as in `run.json`.
     """
 
     status: str
@@ -92,6 +94,7 @@ class RunResult:
     ending: Ending
     ended_before: int = 0
     reused: bool = False
+    times: Sequence[Mapping[str, Any]] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The one JSON object of `batch-score run --json`."""

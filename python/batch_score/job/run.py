@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from batch_score import _native
 from batch_score.errors import BatchScoreError, InputChangedError, JobFailedError
+from batch_score.gpu.placement import near
 from batch_score.job.breaker import InitBreaker
 from batch_score.job.crew import Crew
 from batch_score.job.death import OomCounter
@@ -27,6 +28,7 @@ from batch_score.job.queue import MiniBatchQueue
 from batch_score.job.request import RunResult
 from batch_score.job.session import begin, first_worker
 from batch_score.job.totals import exceeded
+from batch_score.job.worker_times import AllTimes
 from batch_score.logs.report import JobLog
 from batch_score.logs.tree import COORDINATOR, LogTree, node_address, process_name
 from batch_score.minibatch import Fault
@@ -114,9 +116,11 @@ class Job:
             self._engine,
             prepared.spec,
             prepared.environments,
-            devices=[assignment.device for assignment in prepared.assignments],
+            assignments=prepared.assignments,
+            cpus=[near(assignment.unit, os.sched_getaffinity(0)) for assignment in prepared.assignments],
             started=first_worker(tree.root),
         )
+        self._times = AllTimes()
         totals = [dataset.total_bytes() for dataset in prepared.datasets]
         self._bytes_total = None if None in totals else sum(total or 0 for total in totals)
 
@@ -153,6 +157,7 @@ class Job:
             items=self._ledger.totals.items if end.status == COMPLETED else self._queue.items,
             ending=ending,
             ended_before=self._ledger.before.mini_batches,
+            times=self._times.as_json(),
         )
 
     def _carried_out(self) -> End:
@@ -201,7 +206,13 @@ class Job:
             chunks = iter(list(chunks))
         planner = Planner(chunks)
         look = gpu_samples(self._prepared.assignments, self._stack)
-        monitor = Monitor(self._tree, config.resource_monitor_interval, self._processes, gpu_samples=look)
+        monitor = Monitor(
+            self._tree,
+            config.resource_monitor_interval,
+            self._processes,
+            gpu_samples=look,
+            gpu_interval_s=config.gpu_monitor_interval,
+        )
         driver = Driver(
             Parts(
                 crew=self._crew,
@@ -212,6 +223,7 @@ class Job:
                 breaker=InitBreaker(len(self._prepared.environments), config.run_invocation_timeout),
                 oom=OomCounter(read_text),
                 log=self._log,
+                times=self._times,
                 interruption=self._interruption,
                 tick=self._tick,
                 note=self._note,

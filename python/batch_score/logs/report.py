@@ -18,7 +18,7 @@ from batch_score.logs.text import (
     utc_text,
 )
 from batch_score.logs.tree import COORDINATOR
-from batch_score.logs.tries import TryReport
+from batch_score.logs.tries import TryReport, Worker
 from batch_score.progress import COMPLETED, overview, summary
 
 if TYPE_CHECKING:
@@ -100,7 +100,9 @@ class JobLog:
         """Distinct errors with their counts, in order of appearance; from the 1,001st kind on as one entry."""
         return tuple(self._errors.items())
 
-    def report_try(self, minibatch: MiniBatch, outcome: Outcome, *, process: str, picked: int, node: str = "") -> None:
+    def report_try(
+        self, minibatch: MiniBatch, outcome: Outcome, *, process: str, picked: int, device: str = "", node: str = ""
+    ) -> None:
         """Adds one try to the report; the row is in the file after the next `flush`.
 
         Args:
@@ -108,11 +110,13 @@ class JobLog:
             outcome: How it ended; its fault is counted.
             process: The worker, e.g. `process000`.
             picked: How often the mini-batch has been handed out, this try included.
+            device: UUID of the worker's GPU or MIG slice, empty without one.
             node: The worker's node; empty stands for this one.
         """
         place = node or self._tree.node
         address = self._addresses.get(place, place)
-        self._tries.add(minibatch, outcome, process=process, address=address, picked=picked)
+        worker = Worker(address, process, device)
+        self._tries.add(minibatch, outcome, worker, picked=picked)
         if outcome.fault is not None:
             self._count(outcome.fault, self._tree.on(place).user_error(process))
 

@@ -34,6 +34,12 @@ TRY_COLUMNS = (
     "Error Category",
     "Error Message",
     "Mini-batch Detail",
+    # What the contract does not know stands behind what it does.
+    "Device",
+    "Wait Seconds",
+    "Read Seconds",
+    "Encode Seconds",
+    "Bytes Read",
 )
 _SUM_COLUMNS = (
     "Tries",
@@ -50,6 +56,20 @@ _SUM_COLUMNS = (
 PROCESS_SUMMARY_COLUMNS = ("Ip Address", "Process", *_SUM_COLUMNS)
 NODE_SUMMARY_COLUMNS = ("Ip Address", "Processes", *_SUM_COLUMNS)
 _LONGEST_LISTING = 20
+
+
+class Worker(NamedTuple):
+    """Who tried a mini-batch.
+
+    Attributes:
+        address: Its node.
+        process: E.g. `process000`.
+        device: UUID of its GPU or MIG slice, empty without one.
+    """
+
+    address: str
+    process: str
+    device: str
 
 
 class _Try(NamedTuple):
@@ -140,20 +160,19 @@ class TryReport:
             self._writer.writerow(TRY_COLUMNS)
             self.flush()
 
-    def add(self, minibatch: MiniBatch, outcome: Outcome, *, process: str, address: str, picked: int) -> None:
+    def add(self, minibatch: MiniBatch, outcome: Outcome, worker: Worker, *, picked: int) -> None:
         """Adds the row of one try; it is in the file after the next `flush`.
 
         Args:
             minibatch: What was tried.
             outcome: How it ended.
-            process: The worker, e.g. `process000`.
-            address: The worker's node.
+            worker: Who tried it.
             picked: How often the mini-batch has been handed out, this try included.
         """
         timings, fault = outcome.timings, outcome.fault
         one = _Try(
-            address,
-            process,
+            worker.address,
+            worker.process,
             utc_text(timings.started),
             outcome.total,
             outcome.succeeded,
@@ -174,6 +193,9 @@ class TryReport:
                 fault.error if fault else "",
                 one_line(fault.message) if fault else "",
                 _detail(minibatch, outcome),
+                worker.device,
+                *map(_seconds, (timings.waiting, timings.load, timings.encode)),
+                outcome.bytes_read,
             )
         )
 

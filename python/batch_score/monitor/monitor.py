@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -30,14 +31,15 @@ class Monitor:
 
     Args:
         tree: The log tree as the node sees it.
-        interval_s: Seconds between samples; 0 turns the monitor off.
+        interval_s: Seconds between samples of all but the GPUs; 0 for none.
         processes: Gives the process ids of the coordinator (`manager`) and the living workers by name. Called
             from the monitor's thread.
         gpu_samples: Gives a look at each GPU; None where there is none. Called from the monitor's thread.
+        gpu_interval_s: Seconds between these looks; 0 for none.
         clock: Gives the time of a sample, in UTC.
 
     Raises:
-        ValueError: The interval is negative.
+        ValueError: An interval is negative.
     """
 
     def __init__(
@@ -47,14 +49,19 @@ class Monitor:
         processes: Callable[[], Mapping[str, int]],
         *,
         gpu_samples: Callable[[], Iterable[GpuSample]] | None = None,
+        gpu_interval_s: float = 0.0,
         clock: Callable[[], datetime] = _utc_now,
     ) -> None:
-        if interval_s < 0:
-            raise ValueError(f"the interval between samples is {interval_s} seconds; give 0 or more")
+        shortest = min(interval_s, gpu_interval_s)
+        if shortest < 0:
+            raise ValueError(f"the interval between samples is {shortest} seconds; give 0 or more")
         self._files = PerfFiles(tree)
-        self._interval_s = interval_s
         self._processes = processes
         self._gpu_samples = gpu_samples
+        series = [(interval_s, self._sample_node)]
+        if gpu_samples is not None:
+            series.append((gpu_interval_s, self._sample_gpus))
+        self._series = [(interval, sample) for interval, sample in series if interval > 0]
         self._clock = clock
         self._node_reader = NodeReader()
         self._process_reader = ProcessReader()
@@ -64,7 +71,7 @@ class Monitor:
 
     def start(self) -> None:
         """Starts sampling; returns at once."""
-        if self._interval_s > 0 and self._thread is None:
+        if self._series and self._thread is None:
             self._thread = threading.Thread(target=self._keep_sampling, name="monitor", daemon=True)
             self._thread.start()
 
@@ -81,20 +88,34 @@ class Monitor:
             self._thread = None
 
     def _keep_sampling(self) -> None:
-        self._sample()
-        while not self._ending.wait(self._interval_s):
-            self._sample()
-        self._sample()
+        due = [0.0] * len(self._series)
+        while True:
+            now = time.monotonic()
+            for place, (interval, sample) in enumerate(self._series):
+                if now >= due[place]:
+                    sample()
+                    due[place] = now + interval
+            if self._ending.wait(max(0.0, min(due) - time.monotonic())):
+                break
+        for _, sample in self._series:
+            sample()
 
-    def _sample(self) -> None:
+    def _sample_node(self) -> None:
         moment = self._clock()
-        steps: dict[str, Callable[[], None]] = {
-            "node": lambda: self._files.node(moment, self._node_reader.row()),
-            "disk": lambda: self._files.disk(moment, disk_row()),
-            "processes": lambda: self._files.processes(moment, self._process_reader.rows(self._processes())),
-            "GPUs": lambda: self._files.gpus(moment, self._gpu_rows()),
-            "process list": lambda: self._files.process_list(moment),
-        }
+        self._take(
+            {
+                "node": lambda: self._files.node(moment, self._node_reader.row()),
+                "disk": lambda: self._files.disk(moment, disk_row()),
+                "processes": lambda: self._files.processes(moment, self._process_reader.rows(self._processes())),
+                "process list": lambda: self._files.process_list(moment),
+            }
+        )
+
+    def _sample_gpus(self) -> None:
+        moment = self._clock()
+        self._take({"GPUs": lambda: self._files.gpus(moment, self._gpu_rows())})
+
+    def _take(self, steps: Mapping[str, Callable[[], None]]) -> None:
         for name, step in steps.items():
             try:
                 step()

@@ -65,6 +65,9 @@ GPU_COLUMNS = (
     "Memory Used (MB)",
     "Power (W)",
     "Temperature (C)",
+    "Sm Clock (MHz)",
+    "Memory Clock (MHz)",
+    "Throttle Reasons",
 )
 _PS_FIELDS = "pid,ppid,user,pcpu,pmem,rss,nlwp,stat,etime,args"
 _PS_LIMIT_S = 10.0

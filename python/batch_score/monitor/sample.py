@@ -35,6 +35,9 @@ class GpuSample:
         memory_used: Bytes.
         power_w: Watts.
         temperature_c: Degrees Celsius.
+        sm_clock_mhz: Clock of the multiprocessors.
+        memory_clock_mhz: Clock of the memory.
+        throttle: Why the clocks are held down, empty when they are not.
     """
 
     device: int
@@ -45,12 +48,15 @@ class GpuSample:
     memory_used: int | None = None
     power_w: float | None = None
     temperature_c: float | None = None
+    sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    throttle: str = ""
 
     def row(self) -> Row:
         """The cells of `gpu_resource_usage.csv` after the time."""
         memory = (_mb(self.memory_total), _mb(self.memory_used))
-        values = (_cell(self.percent), *memory, _cell(self.power_w), _cell(self.temperature_c))
-        return (self.device, self.uuid, self.process, *values)
+        values = (self.power_w, self.temperature_c, self.sm_clock_mhz, self.memory_clock_mhz)
+        return (self.device, self.uuid, self.process, _cell(self.percent), *memory, *map(_cell, values), self.throttle)
 
 
 class NodeReader:

@@ -90,12 +90,14 @@ class Launch:
         environment: Its whole environment; the device mask is in it before the interpreter starts.
         spec: The job's specification.
         device: Its device in words.
+        cpus: The CPUs that it may use, the ones near its device; none for all.
     """
 
     number: int
     environment: dict[str, str]
     spec: WorkerSpec
     device: str = "no GPU"
+    cpus: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:

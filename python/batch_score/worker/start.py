@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import os
 import sys
 from pathlib import Path
 
@@ -15,9 +16,12 @@ OOM_SCORE_ADJ = 500
 
 
 def main() -> None:
-    """Its arguments are two file descriptors, connection and pulse, and the process id of the coordinator."""
-    connection, page, coordinator = (int(text) for text in sys.argv[1:])
+    """Its arguments are two file descriptors, connection and pulse, the process id of the coordinator, and CPUs."""
+    connection, page, coordinator, *cpus = (int(text) for text in sys.argv[1:])
     guard(coordinator)
+    if cpus:  # before anything takes memory, which then lies near them
+        with contextlib.suppress(OSError):  # they were taken away meanwhile
+            os.sched_setaffinity(0, cpus)
     faulthandler.enable()
     stand_first_for_the_oom_killer(Path("/proc/self/oom_score_adj"))
     with importing():
