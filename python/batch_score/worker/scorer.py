@@ -11,6 +11,7 @@ from batch_score.worker.messages import ModelSpec
 
 if TYPE_CHECKING:
     from batch_score.dataset.base import Batch, TableBatch
+    from batch_score.dataset.frame import Frames
     from batch_score.worker.messages import Task
 
 
@@ -39,6 +40,7 @@ class ScriptScorer:
 
     def __init__(self, script: entry_script.EntryScript) -> None:
         self._script = script
+        self._frames: Frames | None = None
 
     def init(self) -> None:
         """Calls the script's `init()`."""
@@ -48,9 +50,11 @@ class ScriptScorer:
         """A DataFrame or a list of paths."""
         if isinstance(batch, FileBatch):
             return list(batch.files)
-        from batch_score.dataset.frame import frame  # noqa: PLC0415 - pandas is needed for tables only
+        if self._frames is None:
+            from batch_score.dataset.frame import Frames  # noqa: PLC0415 - pandas is needed for tables only
 
-        return frame(batch.table, batch.ordinals)
+            self._frames = Frames()
+        return self._frames.make(batch.table, batch.ordinals)
 
     def run(self, items: Any, task: Task) -> Any:
         """Calls the script's `run()`."""
