@@ -6,6 +6,7 @@ takes longer than all else a worker imports, and a job with a model needs no pan
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +48,12 @@ def as_texts(texts: Sequence[str]) -> pa.Array[Any]:
 
 def constant_text(text: str, count: int) -> pa.Array[Any]:
     """The same text `count` times: a dictionary costs one byte a row where the text would cost its length."""
-    return pa.DictionaryArray.from_arrays(as_column(np.zeros(count, dtype=np.int8)), as_texts([text]))
+    return pa.DictionaryArray.from_arrays(as_column(np.zeros(count, dtype=np.int8)), _one_text(text))
+
+
+@lru_cache(maxsize=64)  # the mini-batches of a file follow each other
+def _one_text(text: str) -> pa.Array[Any]:
+    return as_texts([text])
 
 
 def _valid(missing: NDArray[np.bool_] | None) -> pa.Buffer | None:

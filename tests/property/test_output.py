@@ -142,8 +142,9 @@ def test_rows_chosen_by_index_are_aligned_with_their_items(ordinals, data):
     known = np.array(sorted(ordinals))
     chosen = data.draw(st.lists(st.sampled_from(sorted(ordinals)), max_size=20))
     returned = accept(pd.DataFrame({"p": range(len(chosen))}, index=pd.Index(chosen, dtype="int64", name="row")))
-    assert known[positions(returned, len(known), known)].tolist() == chosen
-    assert known[missing_items(returned, len(known), known)].tolist() == sorted(ordinals - set(chosen))
+    where = positions(returned, len(known), known)
+    assert known[where].tolist() == chosen
+    assert known[missing_items(where, len(known))].tolist() == sorted(ordinals - set(chosen))
 
 
 @given(st.lists(st.integers(0, 60), max_size=15), st.sets(st.integers(0, 40), max_size=12))

@@ -65,7 +65,7 @@ def test_an_empty_frame_is_aligned_with_nothing():
 
 
 def missing(value):
-    return list(missing_items(accept(value), 4, ORDINALS))
+    return list(missing_items(positions(accept(value), 4, ORDINALS), 4))
 
 
 def test_items_missing_from_an_index_are_named():

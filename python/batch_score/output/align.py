@@ -46,22 +46,20 @@ def positions(returned: Returned, items: int, ordinals: npt.NDArray[np.integer[A
     return range(items) if returned.length == items else None
 
 
-def missing_items(returned: Returned, items: int, ordinals: npt.NDArray[np.integer[Any]] | None) -> Positions:
+def missing_items(where: Positions | None, items: int) -> Positions:
     """Finds the items that have no element, as far as a returned index shows it.
 
     Args:
-        returned: What `run()` returned.
+        where: What `positions` found.
         items: Number of items handed to `run()`.
-        ordinals: As for `positions()`.
 
     Returns:
         Ascending positions of the items without an element; empty when it cannot be known which ones are missing.
     """
-    found = positions(returned, items, ordinals)
-    if found is None or isinstance(found, range):
+    if where is None or isinstance(where, range):
         return range(0)
     present = np.zeros(items, dtype=np.bool_)
-    present[found] = True
+    present[where] = True
     return np.flatnonzero(~present).astype(np.int64, copy=False)
 
 

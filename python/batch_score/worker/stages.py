@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from batch_score.dataset.base import Batch
+    from batch_score.output.align import Positions
     from batch_score.output.returned import Returned
     from batch_score.worker.messages import Task, WorkerSpec
     from batch_score.worker.scorer import Scorer
@@ -143,20 +144,20 @@ class Stages:
         """The outcome and the encoded rows; rows that cannot be encoded make the try a failed one."""
         begin = time.perf_counter()
         try:
-            encoded = NOTHING if ran.fault else self._encoded(ran)
-            outcome = self._outcome(ran, encoded, begin)
+            where = None if ran.fault else _where(ran)
+            encoded = NOTHING if ran.fault else self._encoded(ran, where)
+            outcome = self._outcome(ran, encoded, where, begin)
         except KeyboardInterrupt:  # as in `run`
             raise
         except BaseException as error:  # noqa: BLE001 - a failed try: the values are the script's, and so is their str()
             encoded = NOTHING
-            outcome = self._outcome(replace(ran, fault=fault_of(error)), encoded, begin)
+            outcome = self._outcome(replace(ran, fault=fault_of(error)), encoded, None, begin)
         return outcome, encoded.payload
 
-    def _encoded(self, ran: Ran) -> Encoded:
+    def _encoded(self, ran: Ran, where: Positions | None) -> Encoded:
         batch, returned = ran.loaded.batch, ran.returned
         if batch is None or returned is None or self._encoder is None or returned.length == 0:
             return NOTHING
-        where = positions(returned, batch.items, batch.ordinals if isinstance(batch, TableBatch) else None)
         keys = self._keys(ran.loaded.task, batch) if self._encoder.keyed else None
         return self._encoder.encode(returned, keys, where)
 
@@ -165,8 +166,8 @@ class Stages:
             return file_keys(self._spec.key, task.minibatch.files[slice(*task.span)])
         return tabular_keys(self._spec.key, task.minibatch.source, batch.ordinals, batch.table)
 
-    def _outcome(self, ran: Ran, encoded: Encoded, begin: float) -> Outcome:
-        """What is told of a try; its last stage began at `begin`."""
+    def _outcome(self, ran: Ran, encoded: Encoded, where: Positions | None, begin: float) -> Outcome:
+        """What is told of a try, whose elements belong to the items `where`; its last stage began at `begin`."""
         loaded = ran.loaded
         task, batch, returned = loaded.task, loaded.batch, ran.returned
         status, count, succeeded = Status.RUN_DONE, 0, 0
@@ -177,7 +178,7 @@ class Stages:
             status, failed_items = Status.DESCRIBED, self._asked_for(task, batch)
         else:
             count, succeeded = returned.length, min(batch.items, returned.length)
-            failed = (*batch.failed_items, *_missing(task.minibatch, batch, returned))
+            failed = (*batch.failed_items, *_missing(task.minibatch, batch, returned, where))
             failed_items = self._described(task.minibatch, batch, failed)
         dropped = batch.dropped if batch else 0
         return Outcome(
@@ -228,11 +229,19 @@ class Stages:
         return tuple(replace(item, key=one.key, record=one.record) for item, one in zip(items, found, strict=True))
 
 
-def _missing(minibatch: MiniBatch, batch: Batch, returned: Returned) -> list[FailedItem]:
+def _where(ran: Ran) -> Positions | None:
+    """Which item each returned element belongs to, if that is known."""
+    batch, returned = ran.loaded.batch, ran.returned
+    if batch is None or returned is None:
+        return None
+    return positions(returned, batch.items, batch.ordinals if isinstance(batch, TableBatch) else None)
+
+
+def _missing(minibatch: MiniBatch, batch: Batch, returned: Returned, where: Positions | None) -> list[FailedItem]:
     """The items that the index of what `run()` returned shows as left out, if they are as many as count as failed."""
     if isinstance(batch, FileBatch):
         return []
-    absent = missing_items(returned, batch.items, batch.ordinals)
+    absent = missing_items(where, batch.items)
     if returned.length >= batch.items:  # by the contract nothing has failed: elements are counted, not matched
         if len(absent):
             logger.warning(
