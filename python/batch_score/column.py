@@ -7,6 +7,7 @@ takes longer than all else a worker imports, and a job with a model needs no pan
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,9 +42,15 @@ def text_column(ends: NDArray[np.int32], characters: bytes, missing: NDArray[np.
 
 
 def as_texts(texts: Sequence[str]) -> pa.Array[Any]:
-    """Texts as an Arrow array of strings."""
+    """Texts as an Arrow array of strings.
+
+    Raises:
+        UnicodeEncodeError: A text has a lone surrogate.
+        OverflowError: Together they are longer than such an array can be.
+    """
     encoded = [text.encode() for text in texts]
-    return text_column(np.cumsum([0, *map(len, encoded)], dtype=np.int32), b"".join(encoded))
+    ends = np.fromiter(accumulate(map(len, encoded), initial=0), np.int32, len(encoded) + 1)
+    return text_column(ends, b"".join(encoded))
 
 
 def constant_text(text: str, count: int) -> pa.Array[Any]:

@@ -18,6 +18,7 @@ from batch_score.output.forms import encoder_for
 from batch_score.output.keys import attach, tabular_keys
 from batch_score.output.parquet import finish_parquet
 from batch_score.output.returned import accept
+from batch_score.output.tabulate import tabulate
 
 TEXT = st.text(st.sampled_from("a,\t\"'\r\n \0é漢\\") | st.characters(exclude_categories=["Cs"]), max_size=6)
 VALUES = {
@@ -135,6 +136,20 @@ def test_any_list_of_values_keeps_its_length_in_every_form(items):
         payload = encoder_for(OutputOptions(f"out{suffix}")).encode(returned, None, None).payload.decode()
         assert len(list(csv.reader(io.StringIO(payload, newline="")))) == len(items) or suffix == ".jsonl"
         assert payload.count("\n") == len(items) or suffix == ".csv"
+
+
+ONE_TYPE = st.sampled_from([st.text(max_size=4), st.floats(), st.integers(), st.booleans(), st.none() | st.text()])
+
+
+@given(ONE_TYPE.flatmap(lambda values: st.lists(values, min_size=1, max_size=6)))
+def test_a_list_becomes_the_column_that_arrow_makes_of_it(values):
+    try:
+        wanted = pa.array(values)
+    except (pa.ArrowException, OverflowError):  # integers that need more than 64 bits
+        wanted = pa.array(list(map(str, values)))
+    made = tabulate(accept(values)).column("prediction")
+    assert made.type == wanted.type
+    assert str(made.to_pylist()) == str(wanted.to_pylist()), "as text, for NaN"
 
 
 @given(st.sets(st.integers(0, 40), min_size=1, max_size=12), st.data())

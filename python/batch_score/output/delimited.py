@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from batch_score.output.align import Positions
     from batch_score.output.returned import Returned
 
-NUMBERS = (pa.int64(), pa.float32(), pa.float64())
+AS_IT_IS = (pa.int64(), pa.float32(), pa.float64(), pa.string(), pa.large_string())
 
 
 class DelimitedEncoder:
@@ -89,20 +89,21 @@ def _text(array: Column, name: str) -> str:
 
 def _plain(array: Column, name: str) -> Column:
     """Whole numbers of 64 bits, floats or text; what is that already is not cast, which would import much of Arrow."""
-    if array.type in NUMBERS:
+    if array.type in AS_IT_IS:
         return array
     plain = cells.readable(array, name)
     if cells.is_nested(plain.type):
         plain = cells.json_texts(plain, name)
     if pa.types.is_integer(plain.type) and plain.type != pa.uint64():
         return plain.cast(pa.int64())
-    return plain if plain.type in NUMBERS else plain.cast(cells.TEXT)
+    return plain if plain.type in AS_IT_IS else plain.cast(cells.TEXT)
 
 
 def _values(array: Column) -> Any:
     """The memory of an array of numbers, or of texts."""
     buffers = array.buffers()
-    if array.type == cells.TEXT:
-        offsets = np.frombuffer(buffers[1], np.int64)[array.offset : array.offset + len(array) + 1]
-        return offsets, np.frombuffer(buffers[2] or b"", np.uint8)
+    if array.type in (pa.string(), cells.TEXT):
+        ends = np.frombuffer(buffers[1], np.int64 if array.type == cells.TEXT else np.int32)
+        ends = ends[array.offset : array.offset + len(array) + 1].astype(np.int64)
+        return ends, np.frombuffer(buffers[2] or b"", np.uint8)
     return np.frombuffer(buffers[1], array.type.to_pandas_dtype())[array.offset : array.offset + len(array)]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from batch_score.arrow import compute as pc
-from batch_score.column import as_column
+from batch_score.column import as_column, as_texts
 from batch_score.errors import ReturnTypeError
 from batch_score.output.frames import is_frame, is_missing, is_series
 
@@ -177,7 +177,23 @@ def _from_rows(elements: Sequence[Any], width: int) -> list[tuple[str, Column]]:
     return [(f"{PREDICTION}_{at}", _from_values(list(column))) for at, column in enumerate(columns)]
 
 
+def _of_one_type(values: Sequence[Any]) -> Column | None:
+    """Texts, floats or integers; None for everything else, which is Arrow's to look at, and takes it longer."""
+    kinds = set(map(type, values))
+    try:
+        if kinds == {str}:
+            return as_texts(values)
+        if kinds in ({float}, {int}):
+            return as_column(np.array(values, np.float64 if kinds == {float} else np.int64))
+    except (UnicodeEncodeError, OverflowError):
+        pass
+    return None
+
+
 def _from_values(values: Sequence[Any]) -> Column:
+    plain = _of_one_type(values)
+    if plain is not None:
+        return plain
     attempts: tuple[Callable[[], Sequence[Any]], ...] = (
         lambda: values,
         lambda: [_as_python(value) for value in values],
