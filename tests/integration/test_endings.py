@@ -116,6 +116,17 @@ def test_a_disk_that_is_full_from_the_start_is_one_line(tmp_path, run, batch_sco
     assert batch_score("run", *OPTIONS, "--quiet").code == 0
 
 
+def test_of_a_run_in_which_nothing_is_left_no_worker_is_started(tmp_path, run, script, goes_on):
+    script(f"import os, pathlib\ndef init():\n    pathlib.Path(f'begun-{{os.getpid()}}').touch()\n{ECHO}")
+    workers = ("--engine", "local", "--process-count-per-node", "2")
+    killed = run("os.kill(os.getpid(), 9)", ENDED, arguments=("run", *OPTIONS, *workers, "--quiet"))
+    assert (killed.code, record(tmp_path)["status"]) == (-9, "running")
+    begun = sorted(tmp_path.glob("begun-*"))
+    assert len(begun) == 2
+    goes_on()
+    assert sorted(tmp_path.glob("begun-*")) == begun
+
+
 def test_a_sync_that_fails_is_told_once_and_the_run_goes_on(tmp_path, run, batch_score, goes_on):
     """The failed items are a device, which cannot be synced."""
     run("os.kill(os.getpid(), 9)", 2)

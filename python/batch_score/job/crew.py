@@ -136,6 +136,7 @@ class Crew:
         assignments: The device of each slot.
         cpus: The CPUs of each slot, none for all.
         members: The living workers by number.
+        started_all: Each slot has had a worker.
     """
 
     engine: Engine
@@ -146,8 +147,11 @@ class Crew:
     assignments: Sequence[Assignment] = ()
     cpus: Sequence[tuple[int, ...]] = ()
 
+    started_all: bool = False
+
     def start_all(self) -> None:
         """One worker per slot."""
+        self.started_all = True
         for slot in range(len(self.environments)):
             self.start(slot)
 

@@ -110,10 +110,11 @@ class Driver:
             JobFailedError: A threshold, a breaker or a time limit of the job.
             Interrupted: The user asked it to stop; what was in flight has been finished or abandoned.
         """
-        self._crew.start_all()
         interruption = self._parts.interruption
+        self._start_when_needed()
         while not self._queue.finished and not interruption.received:
             self._feed()
+            self._start_when_needed()
             self._assign()
             self._turn(STARVED_S if self._starved else POLL_S)
             self._end_hopeless()
@@ -124,6 +125,11 @@ class Driver:
         # What shutdown() does changes no result: who wants the job to stop need not wait for it.
         while self._crew.members and time.monotonic() < deadline and not interruption.received:
             self._turn(POLL_S)
+
+    def _start_when_needed(self) -> None:
+        """Starts the workers: in a new run while the plan is made, in one that goes on once something is left to do."""
+        if not self._crew.started_all and (self._queue.pending or not self._ledger.before.mini_batches):
+            self._crew.start_all()
 
     def _wind_down(self) -> None:
         """Lets each worker finish the `run()` it is in, for a while, and keeps what comes of it."""
