@@ -286,7 +286,7 @@ impl AppendWriter {
     pub fn begin_sync(&mut self) -> Result<()> {
         self.mend()?;
         if self.sync.is_none() && self.exposed.waiting.bytes > 0 {
-            // The journal is the last one: what it speaks of is on the disk before it.
+            // The journal last: rows that were there when this began are on the disk before their records.
             let mut dirty = Dirty::default();
             self.files().for_each(|file| file.give(&mut dirty));
             if !std::mem::replace(&mut self.folders_synced, true) {
