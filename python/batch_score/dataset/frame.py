@@ -40,13 +40,11 @@ class _Form:
     """What tables of one schema become, if that is known without looking at their values.
 
     Attributes:
-        schema: The schema.
         columns: The frame's.
         numbers: Columns that share a block: their type, and their places.
         others: Columns that pandas keeps in arrays of its own: their type, and the place.
     """
 
-    schema: pa.Schema
     columns: pd.Index[Any]
     numbers: list[tuple[np.dtype[Any], NDArray[np.intp]]]
     others: list[tuple[Any, NDArray[np.intp]]]
@@ -92,7 +90,7 @@ def _form(schema: pa.Schema) -> _Form | None:
         else:
             return None
     together = [(dtype, np.array(places)) for dtype, places in numbers.items()]
-    return _Form(schema, empty.columns, together, others)
+    return _Form(empty.columns, together, others)
 
 
 def _blocks(table: pa.Table, form: _Form) -> list[tuple[Any, NDArray[np.intp]]] | None:

@@ -23,7 +23,6 @@ class WorkerTimes:
         run: Inside `run()`.
         waited_for_tasks: For a mini-batch to be handed out.
         waited_for_read: For a mini-batch that was being read.
-        waited_for_encode: For room among the results that wait to be encoded and sent.
         read: Reading and parsing, while `run()` was busy or waited.
         encode: Encoding, likewise.
         bytes_read: Of the input.
@@ -36,7 +35,6 @@ class WorkerTimes:
     run: float = 0.0
     waited_for_tasks: float = 0.0
     waited_for_read: float = 0.0
-    waited_for_encode: float = 0.0
     read: float = 0.0
     encode: float = 0.0
     bytes_read: int = 0
@@ -53,11 +51,16 @@ class WorkerTimes:
         self.waited_for_tasks += timings.waiting - reading
         self.bytes_read += outcome.bytes_read
         self.elapsed = max(self.elapsed, elapsed)
-        self.waited_for_encode = max(0.0, self.elapsed - self.run - self.waited_for_read - self.waited_for_tasks)
+
+    @property
+    def waited_for_encode(self) -> float:
+        """For room among the results that wait to be encoded and sent: what is left of the time."""
+        return max(0.0, self.elapsed - self.run - self.waited_for_read - self.waited_for_tasks)
 
     def as_json(self) -> dict[str, Any]:
         """For `run.json`; seconds to the millisecond."""
-        return {name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(self).items()}
+        values = {**asdict(self), "waited_for_encode": self.waited_for_encode}
+        return {name: round(value, 3) if isinstance(value, float) else value for name, value in values.items()}
 
 
 @dataclass(slots=True)
