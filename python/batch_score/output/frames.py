@@ -16,17 +16,21 @@ if TYPE_CHECKING:
 
 def is_frame(value: object) -> TypeGuard[pd.DataFrame]:
     """Whether `value` is a DataFrame."""
-    pandas: Any = sys.modules.get("pandas")
-    return pandas is not None and isinstance(value, pandas.DataFrame)
+    kind = _of_pandas("DataFrame")
+    return kind is not None and isinstance(value, kind)
 
 
 def is_series(value: object) -> TypeGuard[pd.Series[Any]]:
     """Whether `value` is a Series."""
-    pandas: Any = sys.modules.get("pandas")
-    return pandas is not None and isinstance(value, pandas.Series)
+    kind = _of_pandas("Series")
+    return kind is not None and isinstance(value, kind)
 
 
 def is_missing(value: object) -> bool:
     """Whether `value` is one of pandas's own marks for a missing value."""
-    pandas: Any = sys.modules.get("pandas")
-    return pandas is not None and (value is pandas.NA or value is pandas.NaT)
+    return value is not None and (value is _of_pandas("NA") or value is _of_pandas("NaT"))
+
+
+def _of_pandas(name: str) -> Any:
+    """What pandas calls so; None if it is not imported, or another thread is at importing it."""
+    return getattr(sys.modules.get("pandas"), name, None)
