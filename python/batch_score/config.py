@@ -153,6 +153,13 @@ class ParallelRunConfig(_Checked):
         "skip = its items are failed items",
         choices=("bisect", "skip"),
     )
+    reader_threads: int | None = option(
+        None,
+        "threads that read and parse mini-batches in one worker; by default one, and more, within its share of the "
+        "cores, while run() waits for them",
+        minimum=1,
+        maximum=128,
+    )
     task_overhead_timeout: float = option(600, "seconds reading one mini-batch may take", above=0, flag=True)
     progress_update_timeout: float | None = option(
         None,

@@ -20,7 +20,7 @@ from batch_score.worker.messages import Done, Launch, Task, WorkerSpec
 class OneWorker:
     """A worker of an engine, without a job: mini-batches of one file each."""
 
-    def __init__(self, engine, folder, name, reader):
+    def __init__(self, engine, folder, name, reader, reader_threads):
         self.engine = engine
         self.tree = LogTree(folder / "r" / "logs", "node-0")
         spec = WorkerSpec(
@@ -34,6 +34,7 @@ class OneWorker:
             run_dir=folder / "r",
             node="node-0",
             logging_level="INFO",
+            reader_threads=reader_threads,
         )
         self.tree.create()
         self.launch = Launch(0, {**os.environ}, spec)
@@ -63,9 +64,9 @@ def starter(folder, script):
     """Gives a function that starts a worker with the text of a script; the workers have ended when the block has."""
     engines = []
 
-    def start(text, engine=LocalEngine, reader=None):
+    def start(text, engine=LocalEngine, reader=None, reader_threads=(1, 1)):
         engines.append(engine())
-        return OneWorker(engines[-1], folder, script(text), reader or FileReader(str(folder)))
+        return OneWorker(engines[-1], folder, script(text), reader or FileReader(str(folder)), reader_threads)
 
     try:
         yield start

@@ -137,7 +137,8 @@ def test_a_worker_that_stops_finishes_what_run_has_begun_on_or_all_it_was_sent(a
     assert [outcome.index for outcome in outcomes(events)] == wanted
     assert all(outcome.succeeded == 1 for outcome in outcomes(events))
     assert events[-1].code == 0
-    assert {beat.ticket for beat in (events[-1].load, events[-1].run, events[-1].encode)} == {IDLE}
+    assert events[-1].loads == ()
+    assert (events[-1].run.ticket, events[-1].encode.ticket) == (IDLE, IDLE)
     assert (tmp_path / "shut down").exists()
 
 

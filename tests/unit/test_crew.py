@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from batch_score.job.crew import (
     BYTES_AHEAD,
     FEW,
-    LEAST_AHEAD,
     MOST_AHEAD,
     TAIL,
     Crew,
@@ -26,31 +25,45 @@ LIMITS = {"load_limit": 5.0, "run_limit": 10.0}
 
 
 SECONDS = st.floats(0, 1e5)
-AHEAD = st.integers(LEAST_AHEAD, MOST_AHEAD)
+PACES = st.builds(
+    Pace,
+    whole=st.sampled_from([0.0, 0.0001, 0.01, 1.0]),
+    slowest=st.sampled_from([0.0, 0.00005, 0.005, 0.5]),
+    size=st.sampled_from([0, 10**6, 10**9]),
+    readers=st.integers(1, 40),
+)
+LEAST_AHEAD = 2  # with one thread that reads
 
 
-@given(st.integers(0, 10**6), st.integers(0, 500), AHEAD)
-def test_credit_is_at_least_one_and_leaves_something_for_everyone(pending, workers, ahead):
-    found = credit(pending, workers, ahead)
-    assert 1 <= found <= ahead
+def needing(ahead, readers=1):
+    """A pace at which a worker needs so many tasks."""
+    pace = Pace(whole=(ahead - 1) * 1.0, slowest=1.0, readers=readers) if ahead < 30 else Pace(1.0, 0.001, 0, readers)
+    assert pace.ahead == ahead
+    return pace
+
+
+@given(st.integers(0, 10**6), st.integers(0, 500), PACES)
+def test_credit_is_at_least_one_and_leaves_something_for_everyone(pending, workers, pace):
+    found = credit(pending, workers, pace)
+    assert 1 <= found <= pace.ahead
     assert found == 1 or found * workers <= pending
-    assert found <= FEW or found * workers * TAIL <= pending
+    assert workers == 1 or found <= max(FEW, pace.readers) or found * workers * TAIL <= pending
 
 
-@given(st.integers(0, 5000), st.integers(1, 20), st.lists(AHEAD, min_size=20, max_size=20))
-def test_the_last_tasks_are_shared_out(pending, workers, aheads):
+@given(st.integers(0, 5000), st.integers(2, 20), st.lists(PACES, min_size=20, max_size=20))
+def test_the_last_tasks_are_shared_out(pending, workers, paces):
     """While all are equally quick, nobody holds more than a few when there is nothing left for the others."""
     held = [0] * workers
     while pending:
         for worker in range(workers):
-            allowed = credit(pending, workers, aheads[worker])
-            if due(held[worker], allowed):
+            allowed = credit(pending, workers, paces[worker])
+            if due(held[worker], allowed, paces[worker].together):
                 taken = min(allowed - held[worker], pending)
                 held[worker] += taken
                 pending -= taken
         if pending:
             held = [max(0, one - 1) for one in held]
-    assert max(held) <= FEW
+    assert max(held) <= max(FEW, *(pace.readers for pace in paces))
 
 
 @pytest.mark.parametrize(
@@ -70,28 +83,47 @@ def test_the_last_tasks_are_shared_out(pending, workers, aheads):
         (100, 2, 32, 12),
         (8, 2, 32, 4),
         (6, 2, 32, 3),
+        (40, 1, 32, 32),  # there is nobody to share with
+        (5, 1, 32, 5),
     ],
 )
 def test_credit(pending, workers, ahead, wanted):
-    assert credit(pending, workers, ahead) == wanted
+    assert credit(pending, workers, needing(ahead)) == wanted
+
+
+@pytest.mark.parametrize(("pending", "workers", "wanted"), [(100, 2, 12), (40, 2, 10), (40, 1, 20), (12, 2, 6)])
+def test_each_reading_thread_is_given_something_also_of_the_last_tasks(pending, workers, wanted):
+    assert credit(pending, workers, needing(20, readers=10)) == wanted
 
 
 @pytest.mark.parametrize(
-    ("held", "allowed", "wanted"),
-    [(0, 1, True), (1, 1, False), (3, 4, True), (4, 4, False), (17, 32, False), (16, 32, True), (2, 5, True)],
+    ("held", "allowed", "together", "wanted"),
+    [
+        (0, 1, 99, True),
+        (1, 1, 99, False),
+        (3, 4, 99, True),
+        (4, 4, 99, False),
+        (17, 32, 99, False),
+        (16, 32, 99, True),
+        (2, 5, 99, True),
+        (31, 32, 1, True),  # a slow one is worth a message of its own
+        (32, 32, 1, False),
+        (28, 32, 5, False),
+        (27, 32, 5, True),
+    ],
 )
-def test_many_tasks_are_sent_together(held, allowed, wanted):
-    assert due(held, allowed) == wanted
+def test_many_quick_tasks_are_sent_together(held, allowed, together, wanted):
+    assert due(held, allowed, together) == wanted
 
 
-@given(st.lists(st.tuples(SECONDS, SECONDS, SECONDS, st.integers(0, 10**12)), max_size=5))
-def test_how_far_ahead_is_bounded_in_number_and_in_bytes(tries):
-    pace = Pace()
+@given(st.lists(st.tuples(SECONDS, SECONDS, SECONDS, st.integers(0, 10**12)), max_size=5), st.integers(1, 31))
+def test_how_far_ahead_is_bounded_in_number_and_in_bytes(tries, readers):
+    pace = Pace(readers=readers)
     for load, run, encode, size in tries:
         pace.add(Timings(load=load, run=run, encode=encode), size)
-    assert LEAST_AHEAD <= pace.ahead <= MOST_AHEAD
+    assert readers + 1 <= pace.ahead <= MOST_AHEAD
     largest = max((size for *_, size in tries[-1:]), default=0)
-    assert pace.ahead == LEAST_AHEAD or pace.ahead * largest <= BYTES_AHEAD
+    assert pace.ahead == readers + 1 or pace.ahead * largest <= readers * BYTES_AHEAD
 
 
 @pytest.mark.parametrize(
@@ -110,6 +142,13 @@ def test_how_far_ahead(load, run, encode, size, wanted):
     pace = Pace()
     pace.add(Timings(load=load, run=run, encode=encode), size)
     assert pace.ahead == wanted
+
+
+def test_a_worker_whose_reading_takes_longest_gets_enough_for_all_its_reading_threads():
+    pace = Pace(readers=8)
+    pace.add(Timings(load=0.8, run=0.05, encode=0.01), 1_000_000)
+    assert pace.ahead == 10  # a try takes 0.86 s, and one must end every 0.1 s
+    assert pace.together == 1
 
 
 def test_a_slow_try_counts_at_once_and_is_forgotten_in_time():

@@ -14,8 +14,8 @@ from onnx import TensorProto, helper
 from batch_score.job.death import OomCounter, ended_by, is_memory_fault
 from batch_score.job.prepare import read_text
 from batch_score.minibatch import Fault
+from batch_score.worker.faults import fault_of
 from batch_score.worker.messages import BROKEN, ORPHANED
-from batch_score.worker.stages import fault_of
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from batch_score.engine.base import Ended
-from batch_score.job.drive import named, spent, suspected
+from batch_score.job.drive import named, read_at_death, spent, suspected
 from batch_score.minibatch import MiniBatch, Timings
 from batch_score.worker.messages import Task
 from batch_score.worker.pulse import IDLE, INIT, Beat
@@ -14,6 +14,11 @@ HELD = [Task(MiniBatch(7, "f", 0, 1, 0, 9), 0, ticket=ticket) for ticket in (3, 
 
 def at(ticket):
     return Beat(ticket, 1.0)
+
+
+def ended(loads, run, encode=NOTHING):
+    """A worker killed while its threads were at something."""
+    return Ended(0, -9, tuple(beat for beat in loads if beat != NOTHING), run, encode)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +37,7 @@ def at(ticket):
     ],
 )
 def test_who_is_suspected(load, run, encode, killed_at, wanted):
-    assert [task.ticket for task in suspected(HELD, Ended(0, -9, load, run, encode), killed_at)] == wanted
+    assert [task.ticket for task in suspected(HELD, ended([load], run, encode), killed_at)] == wanted
 
 
 @pytest.mark.parametrize(
@@ -58,4 +63,18 @@ def test_many_tasks_are_not_all_named(count, wanted):
     ],
 )
 def test_what_was_spent_on_the_one_to_blame(load, run, wanted):
-    assert spent(HELD[0], Ended(0, -9, load, run, NOTHING), 100.0, 1000.0) == wanted
+    assert spent(HELD[0], ended([load], run), 100.0, 1000.0) == wanted
+
+
+def test_whatever_one_of_several_threads_was_reading_is_suspected():
+    found = ended([at(5), at(9), at(3)], NOTHING)
+    assert [task.ticket for task in suspected(HELD, found, None)] == [3, 5]
+    assert spent(HELD[2], ended([Beat(3, 5.0), Beat(5, 60.0)], NOTHING), 100.0, 1000.0).load == 40.0
+
+
+@pytest.mark.parametrize(
+    ("loads", "run", "wanted"),
+    [([at(3)], NOTHING, True), ([at(4), at(3)], at(5), True), ([at(3)], at(3), False), ([at(4)], NOTHING, False)],
+)
+def test_a_death_while_a_task_was_read_is_not_one_of_its_run(loads, run, wanted):
+    assert read_at_death(HELD[0], ended(loads, run)) == wanted

@@ -62,9 +62,10 @@ class Frames:
 
     def make(self, table: pa.Table, ordinals: NDArray[Any]) -> pd.DataFrame:
         """The table as a DataFrame; arguments and result are those of `frame`."""
-        if self._known is None or self._known[0] != table.schema:
-            self._known = table.schema, _form(table.schema)
-        form = self._known[1]
+        known = self._known  # once: other threads make frames too
+        if known is None or known[0] != table.schema:
+            known = self._known = table.schema, _form(table.schema)
+        form = known[1]
         blocks = None if form is None else _blocks(table, form)
         if form is None or blocks is None:
             return frame(table, ordinals)

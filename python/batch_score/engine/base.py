@@ -28,14 +28,14 @@ class Ended:
     Attributes:
         worker: Its number.
         code: Exit code, or the negative number of the signal that killed it.
-        load: What its reading stage was doing.
+        loads: What its reading threads were doing, the idle ones left out.
         run: What its running stage was doing.
         encode: What its encoding stage was doing, which sends the outcome too.
     """
 
     worker: int
     code: int
-    load: Beat
+    loads: tuple[Beat, ...]
     run: Beat
     encode: Beat
 
@@ -67,7 +67,7 @@ class Engine(Protocol):
         ...
 
     def beats(self, worker: int) -> tuple[Beat, Beat]:
-        """What a worker's reading and running stages are doing."""
+        """What a worker is doing: the thread that has been reading longest, and the running stage."""
         ...
 
     def pids(self) -> dict[int, int]:

@@ -18,10 +18,11 @@ import pyarrow as pa
 from batch_score.engine.base import Ended, Event, Said
 from batch_score.errors import ScorerError
 from batch_score.minibatch import tried
+from batch_score.worker.faults import fault_of
 from batch_score.worker.messages import Done, InitFailed, Launch, Ready, Task
-from batch_score.worker.pulse import IDLE, Beat
+from batch_score.worker.pulse import AT_REST, Beat
 from batch_score.worker.scorer import load_scorer
-from batch_score.worker.stages import Stages, fault_of
+from batch_score.worker.stages import Stages
 from batch_score.worker.workplace import workplace
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
     from batch_score.logs.worker import WorkerLogs
     from batch_score.worker.scorer import Scorer
-
-AT_REST = Beat(IDLE, 0.0)
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class InlineEngine:
             files.error(fault, "loading the scorer" if fatal else "init()")
             self._events += [
                 Said(launch.number, InitFailed(fault, fatal=fatal or isinstance(error, ScorerError))),
-                Ended(launch.number, 1, AT_REST, AT_REST, AT_REST),
+                Ended(launch.number, 1, (), AT_REST, AT_REST),
             ]
             self._leave()
             return
@@ -92,13 +91,13 @@ class InlineEngine:
             except (Exception, SystemExit) as error:  # noqa: BLE001 - results do not change after the last mini-batch
                 self._ready.files.error(fault_of(error), "shutdown()")
         self._leave()
-        self._events.append(Ended(worker, 0, AT_REST, AT_REST, AT_REST))
+        self._events.append(Ended(worker, 0, (), AT_REST, AT_REST))
 
     def kill(self, worker: int) -> None:
         """Forgets the queued tasks; what runs in this process cannot be killed."""
         self._tasks.clear()
         self._leave()
-        self._events.append(Ended(worker, -9, AT_REST, AT_REST, AT_REST))
+        self._events.append(Ended(worker, -9, (), AT_REST, AT_REST))
 
     def poll(self, timeout: float) -> list[Event]:  # noqa: ARG002 - nothing happens unless it is done here
         """What has happened; runs the next task if nothing has."""

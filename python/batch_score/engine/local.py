@@ -16,13 +16,14 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from batch_score.engine.base import Ended, Event, Said
 from batch_score.logs.tree import LogTree
 from batch_score.worker.link import Inbox, Outbox
 from batch_score.worker.messages import Done, Launch, Stop, outcome_from_wire, tasks_to_wire
-from batch_score.worker.pulse import ENCODE, LOAD, RUN, Beat, Pulse
+from batch_score.worker.pulse import AT_REST, ENCODE, RUN, Beat, Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +71,7 @@ class LocalEngine:
         """Starts the interpreter with the launch's environment, so that device masks are there before any import."""
         ours, theirs = socket.socketpair()
         with theirs, os.fdopen(os.memfd_create("batch-score-pulse"), "r+b", buffering=0) as page:
-            pulse = Pulse.create(page)
+            pulse = Pulse.create(page, readers=launch.spec.reader_threads[1] + 1)
             process = _spawn(launch, theirs.fileno(), page.fileno())
         ours.setblocking(False)
         fd = ours.fileno()
@@ -147,9 +148,10 @@ class LocalEngine:
         with contextlib.suppress(EOFError, OSError):
             while True:
                 events += _said(worker, child.inbox.receive())
-        beats = [child.pulse.read(stage) for stage in (LOAD, RUN, ENCODE)]
+        pulse = child.pulse
+        ended = Ended(worker, code, pulse.loads(), pulse.read(RUN), pulse.read(ENCODE))
         self._release(child)
-        return [*events, Ended(worker, code, *beats)]
+        return [*events, ended]
 
     def _release(self, child: _Child) -> None:
         for each in (child.connection, child.exit_fd):
@@ -160,9 +162,9 @@ class LocalEngine:
         child.pulse.close()
 
     def beats(self, worker: int) -> tuple[Beat, Beat]:
-        """What a worker's reading and running stages are doing."""
+        """What a worker is doing: the thread that has been reading longest, and the running stage."""
         pulse = self._children[worker].pulse
-        return pulse.read(LOAD), pulse.read(RUN)
+        return min(pulse.loads(), key=attrgetter("since"), default=AT_REST), pulse.read(RUN)
 
     def pids(self) -> dict[int, int]:
         """Process ids of the living workers."""

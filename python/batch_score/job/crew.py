@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 
 # How long a worker may have to wait for the coordinator, which may be taking up planned mini-batches.
 LATENCY_S = 0.05
-# Tasks that a worker may hold: enough to read one while another runs; not more than are worth a message together.
-LEAST_AHEAD, MOST_AHEAD = 2, 32
+# Tasks that a worker may hold: at least one for each thread that reads and one that runs; not more than are worth a
+# message together, unless these are.
+MOST_AHEAD = 32
 # Of so many a worker gets as many as there are, also of the last ones; of more only a part, to share them out.
 FEW, TAIL = 4, 4
-# Input that a worker may hold in memory beside what it is at, unless two mini-batches are more than that.
+# Tasks that take less than this together are worth one message.
+TOGETHER_S = 0.005
+# Input that each reading thread of a worker may hold in memory, unless its mini-batch is more than that.
 BYTES_AHEAD = 32_000_000
 
 
@@ -37,25 +40,35 @@ class Pace:
         whole: Seconds of all stages of a try, 0 when there was none.
         slowest: Seconds of the stage that takes longest, and so decides how soon the next task is needed.
         size: Bytes of input.
+        readers: Threads that read, at most.
     """
 
     whole: float = 0.0
     slowest: float = 0.0
     size: float = 0.0
+    readers: int = 1
 
     def add(self, timings: Timings, size: int) -> None:
         """Another try has ended."""
         self.whole = _remembered(self.whole, timings.load + timings.run + timings.encode)
-        self.slowest = _remembered(self.slowest, max(timings.load, timings.run, timings.encode))
+        load = timings.load / self.readers
+        self.slowest = _remembered(self.slowest, max(load, timings.run, timings.encode))
         self.size = _remembered(self.size, size)
 
     @property
     def ahead(self) -> int:
         """Tasks that keep the worker busy while one goes through its stages and the coordinator is elsewhere."""
+        least = self.readers + 1
         if not self.slowest:
-            return LEAST_AHEAD
+            return least
         needed = 1 + (self.whole + LATENCY_S) / self.slowest
-        return int(max(LEAST_AHEAD, min(MOST_AHEAD, needed, BYTES_AHEAD / max(1.0, self.size))))
+        room = self.readers * BYTES_AHEAD / max(1.0, self.size)
+        return int(max(least, min(MOST_AHEAD, needed, room)))
+
+    @property
+    def together(self) -> int:
+        """Tasks that are worth a message together."""
+        return max(1, int(TOGETHER_S / self.slowest)) if self.slowest else 1
 
 
 def _remembered(before: float, now: float) -> float:
@@ -92,21 +105,22 @@ class Member:
         return process_name(self.number)
 
 
-def credit(pending: int, workers: int, ahead: int) -> int:
+def credit(pending: int, workers: int, pace: Pace) -> int:
     """How many tasks a worker may hold: enough to overlap its stages, few enough to share out the last ones.
 
     Args:
         pending: Tasks that wait for a worker.
         workers: Among so many they are shared out.
-        ahead: What the worker needs to stay busy.
+        pace: Tells what the worker needs to stay busy.
     """
     share = pending // max(1, workers)
-    return max(1, min(ahead, max(share // TAIL, min(FEW, share))))
+    part = share if workers == 1 else share // TAIL
+    return max(1, min(pace.ahead, max(part, min(max(FEW, pace.readers), share))))
 
 
-def due(held: int, allowed: int) -> bool:
-    """Whether a worker is sent more tasks now: many quick ones together, as soon as half of them are done."""
-    return held < allowed if allowed <= FEW else held <= allowed // 2
+def due(held: int, allowed: int, together: int) -> bool:
+    """Whether a worker is sent more tasks now: many quick ones together, at the latest when half of them are done."""
+    return held + min(together, allowed // 2 if allowed > FEW else 1) <= allowed
 
 
 def overdue(load: Beat, run: Beat, now: float, *, load_limit: float, run_limit: float) -> Status | None:
@@ -157,7 +171,7 @@ class Crew:
 
     def start(self, slot: int) -> None:
         """A worker for `slot` under a new number."""
-        member = Member(self.started, slot)
+        member = Member(self.started, slot, pace=Pace(readers=self.spec.reader_threads[1]))
         self.started += 1
         self.members[member.number] = member
         place = (self.environments[slot], self.spec, self.assignments[slot].device, self.cpus[slot])

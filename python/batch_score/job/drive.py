@@ -181,8 +181,10 @@ class Driver:
         """Sends tasks to workers, to each in turn, so that the first ones are not given to one worker."""
         ready = [member for member in self._crew.members.values() if member.ready and not member.killed]
         pending = self._queue.pending
-        allowed = {member.number: credit(pending, len(ready), member.pace.ahead) for member in ready}
-        open_to = [member for member in ready if pending and due(member.held, allowed[member.number])]
+        allowed = {member.number: credit(pending, len(ready), member.pace) for member in ready}
+        open_to = [
+            member for member in ready if pending and due(member.held, allowed[member.number], member.pace.together)
+        ]
         chosen: dict[int, list[Task]] = {member.number: [] for member in open_to}
         while open_to:
             open_to = [
@@ -349,7 +351,7 @@ class Driver:
         failure = self._failure(
             fault,
             member,
-            reading=status == Status.LOAD_TIMEOUT or event.load.ticket == task.ticket != event.run.ticket,
+            reading=status == Status.LOAD_TIMEOUT or read_at_death(task, event),
             memory=oom is True,
             worker_lost=True,
             unexplained=event.code == -signal.SIGKILL and not member.killed and oom is not True,
@@ -433,11 +435,18 @@ def suspected(held: list[Task], event: Ended, killed_at: int | None) -> list[Tas
     """
     if killed_at is not None:
         return [task for task in held if task.ticket == killed_at]
-    busy = {beat.ticket for beat in (event.load, event.run, event.encode)}
+    busy = {beat.ticket for beat in (*event.loads, event.run, event.encode)}
     return [task for task in held if task.ticket in busy] or held
+
+
+def read_at_death(task: Task, event: Ended) -> bool:
+    """A dead worker was reading the task, and not at its `run()`."""
+    return event.run.ticket != task.ticket and any(beat.ticket == task.ticket for beat in event.loads)
 
 
 def spent(task: Task, event: Ended, now: float, clock: float) -> Timings:
     """What a dead worker spent on the task it is blamed for; `now` is of the monotonic clock, `clock` POSIX time."""
-    run, load = (beat.busy_for(now) if beat.ticket == task.ticket else 0.0 for beat in (event.run, event.load))
+    beats = {beat.ticket: beat.busy_for(now) for beat in event.loads}
+    load = beats.get(task.ticket, 0.0)
+    run = event.run.busy_for(now) if event.run.ticket == task.ticket else 0.0
     return Timings(started=clock - max(run, load), load=load, run=run)

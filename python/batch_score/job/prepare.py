@@ -35,6 +35,7 @@ from batch_score.output.forms import encoder_for
 from batch_score.output.keys import Key, parse_key
 from batch_score.output.settings import read_settings, unused_settings
 from batch_score.worker.messages import ModelSpec, WorkerSpec
+from batch_score.worker.pulse import MOST_READERS
 
 if TYPE_CHECKING:
     from batch_score.config import ParallelRunConfig
@@ -125,6 +126,7 @@ def prepare(request: JobRequest) -> Prepared:
         run_dir=run_dir,
         node=NODE,
         logging_level=config.logging_level,
+        reader_threads=_reader_threads(config, assignments),
     )
     return Prepared(
         config=config,
@@ -229,6 +231,13 @@ def _threads(assignments: list[Assignment]) -> int:
     Each of them would take all cores in each worker, and the workers would be in each other's way.
     """
     return max(1, usable_cpus() // len(assignments))
+
+
+def _reader_threads(config: ParallelRunConfig, assignments: list[Assignment]) -> tuple[int, int]:
+    """How many threads of a worker read ahead, at first and at most."""
+    if config.reader_threads is not None:
+        return config.reader_threads, config.reader_threads
+    return 1, min(MOST_READERS, _threads(assignments))
 
 
 def read_text(path: str) -> str | None:

@@ -67,6 +67,7 @@ class WorkerSpec:
         run_dir: Where the logs go, absolute.
         node: Name of the node in the log tree.
         logging_level: Lowest level written.
+        reader_threads: Threads that read mini-batches ahead, at first and at most.
     """
 
     scorer: ScriptLocation | ModelSpec
@@ -79,6 +80,7 @@ class WorkerSpec:
     run_dir: Path
     node: str
     logging_level: str
+    reader_threads: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,11 @@ class Task:
     describe: tuple[int, ...] = ()
     alone: bool = False
     ticket: int = 0
+
+    @property
+    def in_order(self) -> bool:
+        """It is read where the one before it was: from a stream, or out of a mini-batch that is in memory."""
+        return bool(self.minibatch.affinity or self.part or self.describe)
 
     @property
     def span(self) -> tuple[int, int]:

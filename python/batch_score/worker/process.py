@@ -1,7 +1,7 @@
-"""A worker process: a thread reads ahead, the main thread calls the script, a thread encodes and sends.
+"""A worker process: threads read ahead, the main thread calls the script, a thread encodes and sends.
 
 `init()`, `run()` and `shutdown()` all run on the main thread, so that an event loop made in `init()` is usable in
-`run()`. A fourth thread takes messages, so that none waits for the reading of a mini-batch. When the coordinator
+`run()`. Another thread takes messages, so that none waits for the reading of a mini-batch. When the coordinator
 dies, the guard (`worker/start.py`) ends the process, whatever these threads are at.
 """
 
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from batch_score.errors import ScorerError
 from batch_score.minibatch import Status, tried
+from batch_score.worker.faults import fault_of
 from batch_score.worker.handover import Handover
 from batch_score.worker.link import Inbox, Outbox
 from batch_score.worker.messages import (
@@ -33,9 +34,11 @@ from batch_score.worker.messages import (
     outcome_to_wire,
     tasks_from_wire,
 )
-from batch_score.worker.pulse import ENCODE, INIT, LOAD, RUN, Pulse
+from batch_score.worker.pulse import ENCODE, INIT, RUN, Pulse
+from batch_score.worker.read_ahead import ReadAhead
+from batch_score.worker.reading import Reading
 from batch_score.worker.scorer import load_scorer
-from batch_score.worker.stages import Stages, fault_of
+from batch_score.worker.stages import Stages
 from batch_score.worker.workplace import workplace
 
 if TYPE_CHECKING:
@@ -43,9 +46,9 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from batch_score.logs.worker import WorkerLogs
-    from batch_score.worker.messages import Launch, Task
+    from batch_score.worker.messages import Launch
+    from batch_score.worker.reading import Loaded
     from batch_score.worker.scorer import Scorer
-    from batch_score.worker.stages import Loaded
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +61,7 @@ STDERR = 2
 
 
 class Worker:
-    """The process's three threads beside the main one, and the queues between them.
+    """The process's threads beside the main one, and the queues between them.
 
     Args:
         incoming: What the coordinator says after the launch: tasks as they travel, and `Stop`.
@@ -72,10 +75,8 @@ class Worker:
         self._outbox = outbox
         self._pulse = pulse
         self._logs = logs
-        self._to_read: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._to_run: queue.SimpleQueue[Loaded | None] = queue.SimpleQueue()
         self._to_encode = Handover()
-        self._abandoned = threading.Event()
 
     def work(self, launch: Launch) -> None:
         """Loads the scorer, runs tasks until told to stop, shuts the scorer down."""
@@ -83,16 +84,22 @@ class Worker:
         if scorer is None:
             return
         stages = Stages(launch.spec, scorer)
-        self._thread("receive", self._receive).start()
-        self._thread("read", partial(self._read, stages)).start()
+        ahead = ReadAhead(
+            partial(Reading, launch.spec, scorer),
+            launch.spec.reader_threads,
+            self._pulse,
+            start=self._thread,
+            done=partial(self._read, stages),
+            end=partial(self._to_run.put, None),
+        )
+        self._thread("receive", partial(self._receive, ahead))
         encoding = self._thread("encode", partial(self._encode, stages))
-        encoding.start()
-        self._run(stages)
+        self._run(stages, ahead)
         encoding.join()
         self._shut_down(scorer)
 
     def _thread(self, name: str, target: Callable[[], None]) -> threading.Thread:
-        """A thread without which the process is no worker: if it fails, the process ends, for all to see."""
+        """Starts a thread without which the process is no worker: if it fails, the process ends, for all to see."""
 
         def run() -> None:
             done = False
@@ -106,7 +113,9 @@ class Worker:
                 if not done:
                     os._exit(BROKEN)
 
-        return threading.Thread(target=run, name=name, daemon=True)
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread.start()
+        return thread
 
     def _start(self, launch: Launch) -> Scorer | None:
         """Gives the scorer after `init()`; None when that failed, which has then been reported."""
@@ -127,45 +136,37 @@ class Worker:
         self._send(Ready(time.perf_counter() - begin))
         return scorer
 
-    def _receive(self) -> None:
+    def _receive(self, ahead: ReadAhead) -> None:
         """Takes messages as they come, to the end of the process."""
         with contextlib.suppress(EOFError, OSError):
             for message in self._incoming:
                 if isinstance(message, Stop):
-                    if message.abandon:
-                        self._abandoned.set()
-                    self._to_read.put(None)
+                    ahead.stop(abandon=message.abandon)
                 else:
                     for task in tasks_from_wire(message):
-                        self._to_read.put(task)
+                        ahead.put(task)
         self._cut_off()
 
-    def _read(self, stages: Stages) -> None:
-        """Reads mini-batches ahead; how far is the coordinator's choice, which sends only so many tasks."""
-        while (task := self._to_read.get()) is not None:
-            if self._abandoned.is_set():
-                continue
-            self._pulse.busy(LOAD, task.ticket, time.monotonic())
-            loaded = stages.load(task)
-            self._pulse.idle(LOAD)
-            if task.describe:  # the script has no part in it, so it need not wait behind a call of run()
-                self._to_encode.put(stages.run(loaded, 0.0))
-            else:
-                self._to_run.put(loaded)
-        self._to_run.put(None)
+    def _read(self, stages: Stages, loaded: Loaded) -> None:
+        """Hands on what was read."""
+        if loaded.task.describe:  # the script has no part in it, so it need not wait behind a call of run()
+            self._to_encode.put(stages.run(loaded, 0.0))
+        else:
+            self._to_run.put(loaded)
 
-    def _run(self, stages: Stages) -> None:
+    def _run(self, stages: Stages, ahead: ReadAhead) -> None:
         while True:
             begin = time.perf_counter()
             loaded = self._to_run.get()
             if loaded is None:
                 break
-            if self._abandoned.is_set():
+            if ahead.abandoned:
                 continue  # to the end, which comes after a reading in progress: the script is not shut down beside it
             waiting = time.perf_counter() - begin
             self._pulse.busy(RUN, loaded.task.ticket, time.monotonic())
             ran = stages.run(loaded, waiting)
             self._pulse.idle(RUN)
+            ahead.ran(waiting, ran.run)
             self._to_encode.put(ran)
         self._to_encode.end()
 

@@ -13,7 +13,10 @@ from typing import BinaryIO
 
 PAGE = 4096
 SLOT = struct.Struct("<qd")
-LOAD, RUN, ENCODE = (stage * SLOT.size for stage in range(3))
+RUN, ENCODE = 0, SLOT.size
+_FIRST_LOADING = 2 * SLOT.size
+# Of the page's 256 slots one is for a reading thread beside these.
+MOST_READERS = 128
 # In the place of a ticket, which is never negative.
 IDLE = -1
 INIT = -2
@@ -31,14 +34,28 @@ class Beat:
         return 0.0 if self.ticket == IDLE else now - self.since
 
 
-class Pulse:
-    """The page, seen from either side. `slot` is LOAD, RUN or ENCODE."""
+AT_REST = Beat(IDLE, 0.0)
 
-    def __init__(self, file: BinaryIO) -> None:
+
+def loading(thread: int) -> int:
+    """The slot of a reading thread, counted from 0."""
+    return _FIRST_LOADING + thread * SLOT.size
+
+
+class Pulse:
+    """The page, seen from either side. `slot` is RUN, ENCODE or `loading(thread)`.
+
+    Args:
+        file: What the page is in.
+        readers: How many reading threads there may be, at most MOST_READERS + 1; only who looks at them must know.
+    """
+
+    def __init__(self, file: BinaryIO, readers: int = 1) -> None:
         self._page = mmap.mmap(file.fileno(), PAGE)
+        self._loading = [loading(thread) for thread in range(readers)]
 
     @classmethod
-    def create(cls, file: BinaryIO) -> Pulse:
+    def create(cls, file: BinaryIO, readers: int = 1) -> Pulse:
         """A page in a new, empty file, all stages idle.
 
         Raises:
@@ -46,8 +63,8 @@ class Pulse:
                 touch of the page kills the process instead (SIGBUS).
         """
         file.write(bytes(PAGE))
-        pulse = cls(file)
-        for slot in (LOAD, RUN, ENCODE):
+        pulse = cls(file, readers)
+        for slot in (RUN, ENCODE, *map(loading, range(readers))):
             pulse.idle(slot)
         return pulse
 
@@ -65,6 +82,10 @@ class Pulse:
         while (again := SLOT.unpack_from(self._page, slot)) != reading:
             reading = again
         return Beat(*reading)
+
+    def loads(self) -> tuple[Beat, ...]:
+        """What the reading threads are doing, those left out that do nothing."""
+        return tuple(beat for beat in map(self.read, self._loading) if beat.ticket != IDLE)
 
     def close(self) -> None:
         """Lets the page go."""

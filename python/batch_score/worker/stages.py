@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +17,8 @@ from batch_score.output.encoder import Encoded
 from batch_score.output.forms import encoder_for
 from batch_score.output.keys import file_keys, tabular_keys
 from batch_score.output.returned import accept
+from batch_score.worker.faults import fault_of
+from batch_score.worker.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,33 +29,12 @@ if TYPE_CHECKING:
     from batch_score.output.align import Positions
     from batch_score.output.returned import Returned
     from batch_score.worker.messages import Task, WorkerSpec
+    from batch_score.worker.reading import Loaded
     from batch_score.worker.scorer import Scorer
 
 logger = logging.getLogger(__name__)
 
-PACKAGE = str(Path(__file__).parents[1])
 NOTHING = Encoded(b"", ())
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A task whose mini-batch was read, or whose reading failed.
-
-    Attributes:
-        task: The task.
-        started: When its reading began, as a POSIX time stamp.
-        load: Seconds that reading took.
-        batch: What was read.
-        items: What `run()` will get.
-        fault: Why nothing was read.
-    """
-
-    task: Task
-    started: float
-    load: float
-    batch: Batch | None = None
-    items: Any = None
-    fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,37 +71,12 @@ class Stages:
         self._scorer = scorer
         self._encoder = encoder_for(spec.output) if spec.output else None
         self._key_columns = () if isinstance(spec.key, str) else spec.key
-        self._kept: tuple[int, Batch] | None = None
+        self._reading = Reading(spec, scorer)
         self._warned = False
 
     def load(self, task: Task) -> Loaded:
-        """Reads the mini-batch, or takes a part of it."""
-        started = time.time()
-        begin = time.perf_counter()
-        try:
-            batch = self._read(task)
-            items = None if task.describe else self._scorer.items(batch)
-        except Exception as error:  # noqa: BLE001 - a failed try, whatever the reader met
-            return Loaded(task, started, time.perf_counter() - begin, fault=fault_of(error))
-        if batch.dropped:
-            logger.warning("mini-batch %d: %d invalid lines dropped", task.minibatch.index, batch.dropped)
-        return Loaded(task, started, time.perf_counter() - begin, batch, items)
-
-    def _read(self, task: Task) -> Batch:
-        """The items of a task. A mini-batch in parts stays in memory, also while others are read between its parts."""
-        minibatch = task.minibatch
-        if self._kept is not None and self._kept[0] == minibatch.index:
-            batch = self._kept[1]
-            if task.describe:  # that is the last that is asked of it
-                self._kept = None
-        else:
-            if task.part is not None:
-                self._kept = None  # before the reading: one is enough in memory
-            batch = self._spec.readers[minibatch.dataset].read(minibatch)
-        if task.part is None:
-            return batch
-        self._kept = minibatch.index, batch
-        return batch.part(minibatch, *task.part)
+        """Reads the mini-batch in this thread."""
+        return self._reading.load(task)
 
     def run(self, loaded: Loaded, waiting: float) -> Ran:
         """Calls the scorer; a generator is consumed here, inside the time limit of `run()`."""
@@ -253,19 +207,3 @@ def _missing(minibatch: MiniBatch, batch: Batch, returned: Returned, where: Posi
         return []
     fault = Fault("NotReturned", "run() returned no element for this item")
     return [FailedItem(minibatch.source, int(batch.ordinals[row]), fault) for row in absent]
-
-
-def fault_of(error: BaseException) -> Fault:
-    """An exception as a record; its traceback begins where the script's own code does, if it got that far."""
-    begin = error.__traceback__
-    while begin is not None and begin.tb_frame.f_code.co_filename.startswith(PACKAGE):
-        begin = begin.tb_next
-    text = "".join(traceback.format_exception(type(error), error, begin or error.__traceback__))
-    return Fault(type(error).__name__, _message(error), text)
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error).strip().replace("\n", " ") or "(no message)"
-    except Exception as why:  # noqa: BLE001 - the script's exceptions may have a `__str__` of its own
-        return f"(its message cannot be shown: {type(why).__name__})"
