@@ -19,7 +19,7 @@ LAYERS = [
     {"engine"},
     {"worker"},
     {"dataset", "entry_script", "onnx", "output", "gpu", "monitor"},
-    {"config", "minibatch", "logs", "flags", "progress", "column", "arrow"},
+    {"config", "minibatch", "faults", "logs", "flags", "progress", "column", "arrow"},
     {"errors", "_native", "importing"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

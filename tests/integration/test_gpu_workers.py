@@ -3,10 +3,11 @@
 import csv
 import json
 import os
+from collections import Counter
 
 import pytest
 from tests.gpus import environment, needs_cargo
-from tests.integration.running import numbers
+from tests.integration.running import numbers, tries
 
 pytestmark = needs_cargo
 
@@ -175,3 +176,41 @@ def test_a_choice_that_cannot_be_is_one_line(arguments, words, tmp_path, batch_s
     done = batch_score("run", script("def run(rows):\n    return rows\n"), "t.csv", *arguments, **gpus)
     assert (done.code, done.err.count("\n")) == (2, 1), done.err
     assert words in done.err
+
+
+# What PyTorch raises. From then on nothing works in this process, as after the real error.
+LOSES_ITS_GPU = """
+import os
+from pathlib import Path
+
+ME = os.environ["CUDA_VISIBLE_DEVICES"]
+lost = False
+
+def init():
+    Path(f"begun-{os.getpid()}").write_text(ME)
+
+def run(rows):
+    global lost
+    lost = lost or (20 in rows.index and not Path("lost").exists())
+    if lost:
+        Path("lost").touch()
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+    return rows
+"""
+
+
+def test_a_worker_whose_gpu_is_lost_to_it_is_replaced_and_costs_one_try(tmp_path, batch_score, script, gpus):
+    numbers(tmp_path / "t.csv", 60)
+    script(LOSES_ITS_GPU)
+    done = batch_score.run(
+        *("score.py", "t.csv", "--gpus", "2", "--mini-batch-size", 64, "--run-max-try", 2, "--run-dir", "r"), **gpus
+    )
+    assert done.code == 0, done.err
+    assert done.json["items"] == {"total": 60, "succeeded": 60, "failed": 0}
+    begun = [path.read_text(encoding="utf-8") for path in tmp_path.glob("begun-*")]
+    assert begun == [gpu(2)] * 2, "another process on the same device"
+    statuses = Counter(row["Status"] for row in tries(done.run_dir))
+    assert statuses["RUN_EXCEPTION"] == 1
+    assert set(statuses) == {"RUN_DONE", "RUN_EXCEPTION"}
+    log = (done.logs / "sys" / "node" / "node-0" / "process000.txt").read_text(encoding="utf-8")
+    assert "the GPU cannot be used any more by this process" in log

@@ -14,10 +14,10 @@ from tests.unit.reading import DELIMITED, JSONL, PARQUET
 from batch_score.dataset.base import TableBatch
 from batch_score.dataset.frame import frame
 from batch_score.dataset.text import TextReader
+from batch_score.faults import fault_of
 from batch_score.job.plan import plan
 from batch_score.minibatch import Status
 from batch_score.output.encoder import OutputOptions
-from batch_score.worker.faults import fault_of
 from batch_score.worker.messages import Task, WorkerSpec
 from batch_score.worker.stages import Stages
 

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from batch_score.engine.base import Ended, Event, Said
 from batch_score.errors import ScorerError
+from batch_score.faults import fault_of
 from batch_score.minibatch import tried
-from batch_score.worker.faults import fault_of
 from batch_score.worker.messages import Done, InitFailed, Launch, Ready, Task
 from batch_score.worker.pulse import AT_REST, Beat
 from batch_score.worker.scorer import load_scorer

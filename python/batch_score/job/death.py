@@ -1,4 +1,4 @@
-"""How a worker's process ended, in words, and whether memory was what it lacked."""
+"""How a worker's process ended, in words, and whether the system lacked memory."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import signal
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from batch_score.worker.messages import BROKEN, ORPHANED
+from batch_score.worker.messages import BROKEN, DEVICE_LOST, ORPHANED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from batch_score.minibatch import Fault
-
 LEFT = {
     ORPHANED: "left because its connection to the coordinator broke",
     BROKEN: "left because one of its own threads failed, as its log tells",
+    DEVICE_LOST: "left because its GPU failed and can be used again only by another process",
 }
 NATIVE = "a crash in native code"
 CAUSES = {
@@ -103,43 +102,3 @@ def _kills(text: str | None) -> int | None:
     """The value of `oom_kill` in lines of names and numbers; kernels before 4.13 have none."""
     found = re.search(r"^oom_kill (\d+)$", text or "", re.MULTILINE)
     return int(found[1]) if found else None
-
-
-# Classes that mean nothing else. NumPy shows its own (_ArrayMemoryError) under the name of the built-in one.
-MEMORY_ERRORS = {"MemoryError", "_ArrayMemoryError", "ArrowMemoryError"}
-# Classes whose messages come from CUDA, onnxruntime, PyTorch, CuPy or XLA, where "out of memory" says enough. The
-# OutOfMemoryError of redis-py, about its server, has another message.
-NATIVE_ERRORS = {
-    *("RuntimeError", "OutOfMemoryError", "AcceleratorError", "CUDARuntimeError", "CudaAPIError"),
-    *("RuntimeException", "Fail", "EPFail", "XlaRuntimeError", "JaxRuntimeError", "XGBoostError", "LightGBMError"),
-}
-# Not "out of memory cards": what follows is no word, begins a sentence, or says what for, where or when.
-OUT_OF_MEMORY = re.compile(
-    r"\b[Oo]ut of memory\b(?! (?!(?:allocating|at|error|in|on|to allocate|trying|when|while)\b)[a-z])"
-)
-# What libraries say in exceptions of any class, and the issues where each can be read.
-ALLOCATION_FAILED = (
-    # "CUDA out of memory. Tried": pytorch/pytorch#16417; "CUDA error: out of memory": Comfy-Org/ComfyUI#13210; "CUDA
-    # failure 2: out of memory", from onnxruntime: triton-inference-server/server#5014; "CUDA failed with error out of
-    # memory": OpenNMT/CTranslate2#1458; "Cuda Runtime (out of memory)": NVIDIA/TensorRT#4258; MPS: pytorch#130112
-    r"\b(?:CUDA|HIP|MPS|XPU)\b[^.]{0,60}\bout of memory\b",
-    "CUDA_ERROR_OUT_OF_MEMORY",  # the driver's name for it: rapidsai/dask-cuda#225
-    "cudaErrorMemoryAllocation",  # the runtime's name for it: cupy/cupy#314, dmlc/xgboost#7140
-    "CUBLAS_STATUS_ALLOC_FAILED",  # QwenLM/Qwen3#873 from PyTorch, hacksider/Deep-Live-Cam#645 from onnxruntime
-    "CUDNN_STATUS_ALLOC_FAILED",  # pytorch/pytorch#20123
-    "Failed to allocate memory for requested buffer",  # bfc_arena.cc: microsoft/onnxruntime#16307, #20038, #22702
-    r"Requested amount of GPU memory \(.*could not be allocated",  # NVIDIA/TensorRT#4258
-    "DefaultCPUAllocator: (?:can't allocate|not enough) memory",  # pytorch/pytorch#20618
-    "RESOURCE_EXHAUSTED: Out of memory",  # XLA: jax-ml/jax#13428
-    "OOM when allocating tensor",  # tensorflow/tensorflow#17669
-    r"\bstd::bad_alloc\b",  # C++: dmlc/xgboost#1032, and onnxruntime without its arena
-    r"\[Errno 12\] Cannot allocate memory",  # fork() and mmap(): facebookresearch/maskrcnn-benchmark#599
-)
-SAID = re.compile("|".join(ALLOCATION_FAILED), re.IGNORECASE)
-
-
-def is_memory_fault(fault: Fault) -> bool:
-    """Whether a try failed for want of memory, of the machine or of its device; fewer items at once may then do."""
-    if fault.error in MEMORY_ERRORS or SAID.search(fault.message):
-        return True
-    return fault.error in NATIVE_ERRORS and OUT_OF_MEMORY.search(fault.message) is not None

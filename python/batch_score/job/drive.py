@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from batch_score.engine.base import Ended, Said
 from batch_score.errors import JobFailedError
+from batch_score.faults import is_memory_fault
 from batch_score.job.crew import MOST_AHEAD, TAIL, credit, due, overdue
-from batch_score.job.death import ended_by, is_memory_fault
+from batch_score.job.death import ended_by
 from batch_score.job.ledger import lost
 from batch_score.job.split import Failure
 from batch_score.job.totals import exceeded
 from batch_score.minibatch import Fault, Status, Timings, tried
-from batch_score.worker.messages import Done, InitFailed, Ready
+from batch_score.worker.messages import DEVICE_LOST, Done, InitFailed, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -305,7 +306,8 @@ class Driver:
         del self._crew.members[member.number]
         by_itself = event.code == -signal.SIGKILL and not member.killed
         oom = self._parts.oom.killed_since() if by_itself else False  # asked for every such death: it counts them
-        suspects = [] if member.stopping and event.code == 0 else suspected(held, event, member.killed_at)
+        innocent = event.code == DEVICE_LOST or (member.stopping and event.code == 0)  # what failed has been answered
+        suspects = [] if innocent else suspected(held, event, member.killed_at)
         if len(suspects) == 1:
             self._blame(member, suspects[0], event, oom=oom)
         elif suspects:

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from batch_score.output.encoder import OutputOptions
     from batch_score.output.keys import Key
 
-# Exit codes of a worker, of numbers that neither sysexits.h nor shells use: its connection to the coordinator broke;
-# one of its own threads failed.
+# Exit codes of a worker, of numbers that neither sysexits.h nor shells use: its GPU is lost to this process; its
+# connection to the coordinator broke; one of its own threads failed.
+DEVICE_LOST = 96
 ORPHANED = 97
 BROKEN = 98
 

@@ -20,12 +20,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from batch_score.errors import ScorerError
+from batch_score.faults import fault_of, is_device_lost
 from batch_score.minibatch import Status, tried
-from batch_score.worker.faults import fault_of
 from batch_score.worker.handover import Handover
 from batch_score.worker.link import Inbox, Outbox
 from batch_score.worker.messages import (
     BROKEN,
+    DEVICE_LOST,
     ORPHANED,
     InitFailed,
     ModelSpec,
@@ -94,8 +95,12 @@ class Worker:
         )
         self._thread("receive", partial(self._receive, ahead))
         encoding = self._thread("encode", partial(self._encode, stages))
-        self._run(stages, ahead)
+        device_lost = self._run(stages, ahead)
         encoding.join()
+        if device_lost:
+            logger.error("the GPU cannot be used any more by this process; leaving for another one")
+            self._logs.flush()
+            os._exit(DEVICE_LOST)
         self._shut_down(scorer)
 
     def _thread(self, name: str, target: Callable[[], None]) -> threading.Thread:
@@ -154,8 +159,10 @@ class Worker:
         else:
             self._to_run.put(loaded)
 
-    def _run(self, stages: Stages, ahead: ReadAhead) -> None:
-        while True:
+    def _run(self, stages: Stages, ahead: ReadAhead) -> bool:
+        """Calls the scorer, to the end of the tasks or until its GPU is lost, which is then true."""
+        device_lost = False
+        while not device_lost:
             begin = time.perf_counter()
             loaded = self._to_run.get()
             if loaded is None:
@@ -167,8 +174,10 @@ class Worker:
             ran = stages.run(loaded, waiting)
             self._pulse.idle(RUN)
             ahead.ran(waiting, ran.run)
+            device_lost = ran.fault is not None and is_device_lost(ran.fault)
             self._to_encode.put(ran)
         self._to_encode.end()
+        return device_lost
 
     def _encode(self, stages: Stages) -> None:
         """Encodes results and sends outcomes; of results that wait together the outcomes leave together."""

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from batch_score.worker.faults import fault_of
+from batch_score.faults import fault_of
 
 if TYPE_CHECKING:
     from batch_score.dataset.base import Batch

@@ -11,13 +11,13 @@ import numpy as np
 
 from batch_score.dataset.base import FileBatch, TableBatch
 from batch_score.entry_script import online_hint
+from batch_score.faults import fault_of
 from batch_score.minibatch import FailedItem, Fault, MiniBatch, Outcome, Status, Timings
 from batch_score.output.align import missing_items, positions
 from batch_score.output.encoder import Encoded
 from batch_score.output.forms import encoder_for
 from batch_score.output.keys import file_keys, tabular_keys
 from batch_score.output.returned import accept
-from batch_score.worker.faults import fault_of
 from batch_score.worker.reading import Reading
 
 if TYPE_CHECKING:
