@@ -30,6 +30,7 @@ SCRIPTS = {"demo"}
 OPTIONAL = {
     "PIL": set(),
     "click": {"cli"},
+    "onnx": {"onnx"},
     "onnxruntime": {"onnx"},
     "psutil": {"monitor"},
     "pynvml": {"gpu"},

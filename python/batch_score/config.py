@@ -29,6 +29,7 @@ OUTPUT_ACTIONS = ("append_row", "summary_only")
 LOGGING_LEVELS = ("DEBUG", "INFO", "WARNING", "WARN")
 ENGINES = ("local", "inline")
 DEVICES = ("auto", "cpu", "cuda", "tensorrt")
+PRECISIONS = ("fp32", "fp16")
 ENCODINGS = ("utf8", "utf8bom", "ascii", "latin1", "iso88591", "windows1252", "utf16", "utf32")
 
 
@@ -178,6 +179,14 @@ class ParallelRunConfig(_Checked):
     features: tuple[str, ...] | None = option(None, "columns of an ONNX model's single matrix input, a,b,c", fixed=True)
     outputs: tuple[str, ...] | None = option(None, "outputs of an ONNX model to write, a,b,c", fixed=True)
     device: str = option("auto", "where an ONNX model runs", choices=DEVICES)
+    model_batch_size: int | str | None = option(
+        None,
+        "rows that an ONNX model gets at once; auto = measured at the start, which is what a GPU gets by default; on "
+        "the CPU by default what fits a core's cache",
+    )
+    precision: str = option(
+        "fp32", "fp16: an ONNX model computes in half precision; what differs is told", choices=PRECISIONS, fixed=True
+    )
     gpus: tuple[str, ...] | None = option(None, "GPUs to use, by index or UUID, a,b,c; by default all that are usable")
     processes_per_gpu: int = option(1, "workers on each GPU or MIG slice", minimum=1)
     gpu_names: str = option("uuid", "how CUDA_VISIBLE_DEVICES names a device", choices=("uuid", "index"))
@@ -202,6 +211,9 @@ class ParallelRunConfig(_Checked):
             )
         if self.mini_batch_size is not None:
             parse_size(self.mini_batch_size)
+        size = self.model_batch_size
+        if size not in (None, "auto") and not (isinstance(size, int) and size > 0):
+            raise ConfigError(f"model_batch_size must be a number of rows of at least 1, or auto, got {size!r}")
 
     @classmethod
     def load_yaml(cls, path: str | Path) -> Self:

@@ -140,6 +140,7 @@ class Outcome:
         dropped: Lines left out because the dataset says so; `total` does not count them.
         part: Positions of the first item that was scored and of the one behind the last, None for all.
         ticket: The lease that this outcome answers.
+        notes: What the user should know, by subject; once for each subject.
     """
 
     index: int
@@ -156,3 +157,4 @@ class Outcome:
     dropped: int = 0
     part: tuple[int, int] | None = None
     ticket: int = 0
+    notes: dict[str, str] = field(default_factory=dict)

@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 from tests import models
 
 from batch_score.errors import RecordError, ScorerError
+from batch_score.onnx.batch import default_batch_rows
 from batch_score.onnx.binding import Binding, InputPlan, bind
-from batch_score.onnx.runtime import open_session, providers_for, read_signature
-from batch_score.onnx.scorer import OnnxScorer, default_batch_rows
+from batch_score.onnx.providers import providers_for
+from batch_score.onnx.runtime import open_session, read_signature
+from batch_score.onnx.scorer import OnnxScorer
 from batch_score.onnx.signature import ModelSignature, ValueSpec
-from batch_score.onnx.tensors import InputBuffer, output_columns, slices
+from batch_score.onnx.spec import ModelSpec
+from batch_score.onnx.tensors import InputBuffer, output_columns
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
@@ -29,8 +32,12 @@ def bound(path, table, *, features=None, keys=(), outputs=None):
     return bind(read_signature(path), columns, features=features, keys=keys, outputs=outputs)
 
 
+def on_cpu(path, binding, **spec):
+    return ModelSpec(str(path), binding, device="cpu", **spec)
+
+
 def scored(path, table, *, batch_rows=None, **binding):
-    scorer = OnnxScorer(path, bound(path, table, **binding), device="cpu", threads=1, batch_rows=batch_rows)
+    scorer = OnnxScorer(on_cpu(path, bound(path, table, **binding), batch_rows=batch_rows))
     scorer.init()
     try:
         return scorer.run(table)
@@ -299,7 +306,7 @@ def test_a_session_that_comes_out_on_another_provider_is_refused(tmp_path):
 def test_a_scorer_travels_to_its_worker_before_init(tmp_path):
     path = models.weighted_sum(tmp_path / "m.onnx", 2)
     table = numbers(2)
-    scorer = pickle.loads(pickle.dumps(OnnxScorer(path, bound(path, table), device="cpu", threads=1, batch_rows=None)))
+    scorer = pickle.loads(pickle.dumps(OnnxScorer(on_cpu(path, bound(path, table)))))
     with pytest.raises(ScorerError, match=r"before init\(\)"):
         scorer.run(table)
     scorer.init()
@@ -348,17 +355,9 @@ def test_neither_slices_nor_chunks_nor_column_types_change_the_answer(
     np.testing.assert_array_equal(answer["score"].to_numpy(), np.array(expected, np.float32))
 
 
-@given(st.integers(0, 50), st.integers(1, 20), st.booleans())
-def test_slices_cover_the_rows_in_order_and_are_full_where_they_must_be(rows, size, fixed):
-    cut = list(slices(rows, size, fixed=fixed))
-    assert [row for start, stop, _ in cut for row in range(start, stop)] == list(range(rows))
-    assert all(fed == size if fixed else fed == max(stop - start, 1) for start, stop, fed in cut)
-    assert all(stop - start <= size for start, stop, _ in cut)
-
-
 def test_buffers_that_are_filled_again_show_nothing_of_the_last_mini_batch(tmp_path):
     path = models.weighted_sum(tmp_path / "m.onnx", 1, batch=4)
-    scorer = OnnxScorer(path, bound(path, numbers(1)), device="cpu", threads=1, batch_rows=None)
+    scorer = OnnxScorer(on_cpu(path, bound(path, numbers(1))))
     scorer.init()
     answers = [scorer.run(numbers(1, rows))["score"].to_pylist() for rows in (6, 2, 0, 5)]
     assert answers == [[0, 1, 2, 3, 4, 5], [0, 1], [], [0, 1, 2, 3, 4]]
@@ -447,7 +446,7 @@ def test_maps_of_different_classes_do_not_become_columns():
 def test_a_value_the_model_cannot_take_is_an_error_that_names_the_column(tmp_path, dtype, column, said):
     path = models.weighted_sum(tmp_path / "m.onnx", 1)
     binding = Binding((InputPlan("x", dtype, ("c",), flat=False),), ("score",))
-    scorer = OnnxScorer(path, binding, device="cpu", threads=1, batch_rows=None)
+    scorer = OnnxScorer(on_cpu(path, binding))
     scorer.init()
     with pytest.raises(RecordError, match=said):
         scorer.run(pa.table({"c": column}))

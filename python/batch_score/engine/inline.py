@@ -73,7 +73,7 @@ class InlineEngine:
             self._leave()
             return
         self._ready = _Ready(launch.number, files, scorer, Stages(launch.spec, scorer))
-        self._events.append(Said(launch.number, Ready(time.perf_counter() - begin)))
+        self._events.append(Said(launch.number, Ready(time.perf_counter() - begin, scorer.take_notes())))
 
     def send(self, worker: int, tasks: Sequence[Task]) -> None:  # noqa: ARG002 - there is one worker
         """Queues tasks."""

@@ -34,12 +34,14 @@ class Unit:
         index: Of the GPU, in PCI bus order.
         mig: Whether it is a slice.
         cpus: The CPUs near the GPU, none if that is not known.
+        product: Name of the GPU's kind.
     """
 
     uuid: str
     index: int
     mig: bool = False
     cpus: tuple[int, ...] = ()
+    product: str = ""
 
     def name(self, names: Names) -> str:
         """How `CUDA_VISIBLE_DEVICES` names it; a slice has no index of its own."""
@@ -206,11 +208,11 @@ def _units(device: Device) -> list[Unit]:
         return []
     if device.mig_enabled:
         return [_slice_unit(device, part) for part in device.slices]
-    return [Unit(device.uuid, device.index, cpus=device.cpu_affinity)]
+    return [Unit(device.uuid, device.index, cpus=device.cpu_affinity, product=device.name)]
 
 
 def _slice_unit(device: Device, part: MigSlice) -> Unit:
-    return Unit(part.uuid, device.index, mig=True, cpus=device.cpu_affinity)
+    return Unit(part.uuid, device.index, mig=True, cpus=device.cpu_affinity, product=device.name)
 
 
 def _named(entry: str, devices: Sequence[Device]) -> list[Unit] | None:

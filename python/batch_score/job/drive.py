@@ -21,7 +21,7 @@ from batch_score.minibatch import Fault, Status, Timings, tried
 from batch_score.worker.messages import DEVICE_LOST, Done, InitFailed, Ready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from batch_score.config import ParallelRunConfig
     from batch_score.engine.base import Event
@@ -103,6 +103,7 @@ class Driver:
         self._low_water = max(LOW_WATER, TAIL * MOST_AHEAD * len(parts.crew.environments))
         self._init_failures: Counter[int] = Counter()
         self._most_items: int | None = None
+        self._told: set[str] = set()
 
     def drive(self) -> None:
         """Runs the job.
@@ -220,13 +221,22 @@ class Driver:
             self._breaker.succeeded()
             self._parts.times.ready(member.name, self._crew.device(member), time.monotonic())
             logger.info("%s is ready, init() took %.2f s", member.name, message.seconds)
+            self._tell(message.notes)
         elif isinstance(message, InitFailed):
             self._init_failed(member, message)
         elif isinstance(message, Done):
             member.held -= 1
             member.pace.add(message.outcome.timings, message.outcome.bytes_read)
             self._parts.times.tried(member.name, message.outcome, time.monotonic())
+            self._tell(message.outcome.notes)
             self._done(member, message, event.payload)
+
+    def _tell(self, notes: Mapping[str, str]) -> None:
+        """Shows what workers have to say, of each subject what the first one says."""
+        for subject in notes.keys() - self._told:
+            self._told.add(subject)
+            logger.info("%s", notes[subject])
+            self._parts.note(f"note: {notes[subject]}")
 
     def _init_failed(self, member: Member, message: InitFailed) -> None:
         self._log.report_fault(message.fault, process=member.name)

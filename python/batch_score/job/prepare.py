@@ -34,7 +34,7 @@ from batch_score.output.encoder import OutputOptions
 from batch_score.output.forms import encoder_for
 from batch_score.output.keys import Key, parse_key
 from batch_score.output.settings import read_settings, unused_settings
-from batch_score.worker.messages import ModelSpec, WorkerSpec
+from batch_score.worker.messages import WorkerSpec
 from batch_score.worker.pulse import MOST_READERS
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from batch_score.gpu.device import Inventory
     from batch_score.gpu.placement import Assignment, Names
     from batch_score.job.request import JobRequest
+    from batch_score.onnx.spec import ModelSpec
     from batch_score.output.encoder import Encoder
 
 logger = logging.getLogger(__name__)
@@ -186,7 +187,8 @@ def _with_usable_device(config: ParallelRunConfig, inventory: Inventory) -> tupl
     """Settles `auto` for a model: the CPU, said aloud, if the installed runtime cannot use the GPUs that are there."""
     if config.device != "auto" or not inventory.devices or not _is_model(config):
         return config, []
-    from batch_score.onnx.runtime import available_providers, providers_for  # noqa: PLC0415 - an optional package
+    from batch_score.onnx.providers import providers_for  # noqa: PLC0415 - few jobs come here
+    from batch_score.onnx.runtime import available_providers  # noqa: PLC0415 - an optional package
 
     try:
         providers_for("cuda", available_providers(), gpu=True)
@@ -265,6 +267,7 @@ def _model(
     """An ONNX model bound to the columns; the datasets are reduced to what it and the key need."""
     from batch_score.onnx.binding import bind  # noqa: PLC0415 - onnxruntime is an optional package
     from batch_score.onnx.runtime import read_signature  # noqa: PLC0415 - as above
+    from batch_score.onnx.spec import ModelSpec  # noqa: PLC0415 - as above
 
     path = Path(config.source_directory or ".", str(config.entry_script)).resolve()
     tables = [dataset for dataset in datasets if isinstance(dataset, TabularDataset)]
@@ -284,7 +287,10 @@ def _model(
         binding=binding,
         device=config.device,
         threads=_threads(assignments),
-        gpu=assignments[0].unit is not None,
+        gpu=", ".join(sorted({one.unit.product for one in assignments if one.unit is not None})),
+        batch_rows=config.model_batch_size,
+        precision=config.precision,
+        cache=str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "batch-score")),
     )
     return _Scorer(spec, tuple(reduced), str(path.parent), str(path))
 

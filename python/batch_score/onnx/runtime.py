@@ -1,4 +1,4 @@
-"""The one module that imports ONNX Runtime: reading a model's signature, choosing providers, making sessions."""
+"""The one module that imports ONNX Runtime: reading a model's signature, making sessions."""
 
 from __future__ import annotations
 
@@ -7,27 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batch_score.errors import ScorerError
+from batch_score.onnx.feeding import Bound
+from batch_score.onnx.providers import CPU
 from batch_score.onnx.signature import ModelSignature, ValueSpec, dtype_of
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
-_CPU = "CPUExecutionProvider"
-_CUDA = "CUDAExecutionProvider"
-_TENSORRT = "TensorrtExecutionProvider"
+    from batch_score.onnx.binding import InputPlan
+
 _FATAL = 4  # ONNX Runtime's log severities: what goes wrong comes as an exception, so only a crash is left to say
 _ERROR = 3
+# Makes a session tell later which provider each node went to.
+_RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
 _ERROR_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
-
-# For each device the providers in order of preference, each with its options; the CPU always closes the list,
-# because shape arithmetic runs there even in a model that is otherwise all on the GPU.
-_PROVIDERS: Mapping[str, tuple[tuple[str, Mapping[str, str]], ...]] = {
-    "cpu": (),
-    # Searching the convolution algorithm anew for each shape costs more than the best algorithm wins.
-    "cuda": ((_CUDA, {"cudnn_conv_algo_search": "HEURISTIC"}),),
-    "tensorrt": ((_TENSORRT, {}), (_CUDA, {"cudnn_conv_algo_search": "HEURISTIC"})),
-}
 
 
 def read_signature(path: str | os.PathLike[str]) -> ModelSignature:
@@ -42,7 +36,7 @@ def read_signature(path: str | os.PathLike[str]) -> ModelSignature:
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    session = _open(runtime, path, options, [(_CPU, {})])
+    session = _open(runtime, path, options, [(CPU, {})])
     return ModelSignature(
         tuple(_spec(value) for value in session.get_inputs()),
         tuple(_spec(value) for value in session.get_outputs()),
@@ -54,41 +48,20 @@ def available_providers() -> tuple[str, ...]:
     return tuple(_import_runtime().get_available_providers())
 
 
-def providers_for(device: str, available: Sequence[str], *, gpu: bool) -> list[tuple[str, dict[str, str]]]:
-    """The providers to ask for, best first. Pure.
-
-    Args:
-        device: `auto`, `cpu`, `cuda` or `tensorrt`. `auto` is the GPU when this worker has one, else the CPU.
-        available: The providers of the installed ONNX Runtime.
-        gpu: Whether this worker was given a GPU.
-
-    Raises:
-        ScorerError: A GPU is meant, but this worker has none or the installed ONNX Runtime cannot use one.
-    """
-    wanted = device if device != "auto" else "cuda" if gpu else "cpu"
-    chain = _PROVIDERS[wanted]
-    if chain and not gpu:
-        raise ScorerError(
-            f"--device {device} needs a GPU, but this worker was given none; run where `batch-score gpus` lists one, "
-            "or choose --device cpu"
-        )
-    missing = [name for name, _ in chain if name not in available]
-    if missing:
-        raise ScorerError(
-            f"this worker was given a GPU, but the installed onnxruntime has no {missing[0]} (it has "
-            f'{", ".join(available)}); install it with `pip install "batch-score[gpu]"` in place of onnxruntime, or '
-            "choose --device cpu"
-        )
-    return [*((name, dict(options)) for name, options in chain), (_CPU, {})]
-
-
-def open_session(path: str | os.PathLike[str], providers: Sequence[tuple[str, Mapping[str, str]]], threads: int) -> Any:
+def open_session(
+    path: str | os.PathLike[str],
+    providers: Sequence[tuple[str, Mapping[str, str]]],
+    threads: int,
+    *,
+    content: bytes | None = None,
+) -> Any:
     """Makes an optimised session that runs on the first of `providers`.
 
     Args:
         path: The model.
         providers: As `providers_for` gives them.
         threads: Threads inside one operator on the CPU.
+        content: The model itself where it is not the file's.
 
     Raises:
         ScorerError: The model cannot be loaded, or the session runs on another provider than the first.
@@ -99,10 +72,11 @@ def open_session(path: str | os.PathLike[str], providers: Sequence[tuple[str, Ma
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     wanted = providers[0][0]
-    if wanted != _CPU:
+    if wanted != CPU:
         # Waiting threads spin by default; beside a GPU they would take the cores that read and encode.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = _open(runtime, path, options, providers)
+    options.add_session_config_entry(_RECORD_ASSIGNMENT, "1")
+    session = _open(runtime, path, options, providers, content)
     got = session.get_providers()[0]
     if got != wanted:
         raise ScorerError(
@@ -112,8 +86,34 @@ def open_session(path: str | os.PathLike[str], providers: Sequence[tuple[str, Ma
     return session
 
 
+def off_device(session: Any) -> list[str]:
+    """The operators of a session's nodes that do not run on its first provider, one entry for each node.
+
+    Empty also for versions of ONNX Runtime that do not tell.
+    """
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return []
+    first = session.get_providers()[0]
+    elsewhere = [part for part in session.get_provider_graph_assignment_info() if part.ep_name != first]
+    return [node.op_type for part in elsewhere for node in part.get_nodes()]
+
+
+def bound(session: Any, plans: Sequence[InputPlan], *, device: str = "cuda") -> Bound:
+    """Feeds a session through memory on its device."""
+    return Bound(session, _import_runtime().OrtValue.ortvalue_from_shape_and_type, plans, device=device)
+
+
+def version() -> str:
+    """Of ONNX Runtime."""
+    return str(_import_runtime().__version__)
+
+
 def _open(
-    runtime: Any, path: str | os.PathLike[str], options: Any, providers: Sequence[tuple[str, Mapping[str, str]]]
+    runtime: Any,
+    path: str | os.PathLike[str],
+    options: Any,
+    providers: Sequence[tuple[str, Mapping[str, str]]],
+    content: bytes | None = None,
 ) -> Any:
     file = Path(path)
     if not file.is_file():
@@ -123,7 +123,7 @@ def _open(
     requested = [(name, dict(settings)) for name, settings in providers]
     try:
         # Without enable_fallback=0 a failing provider is replaced by the CPU, with a note on stdout.
-        return runtime.InferenceSession(str(file), options, providers=requested, enable_fallback=0)
+        return runtime.InferenceSession(content or str(file), options, providers=requested, enable_fallback=0)
     except Exception as error:  # the runtime's exceptions have no base class of their own
         reason = _ERROR_PREFIX.sub("", " ".join(str(error).split())).rstrip("")
         raise ScorerError(f"the model {path} cannot be loaded by ONNX Runtime: {reason}") from error

@@ -14,24 +14,13 @@ from batch_score.errors import RecordError, ScorerError
 from batch_score.onnx.binding import arrow_type, feeds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from batch_score.onnx.binding import InputPlan
 
 _MATRIX_RANK = 2
-
-
-def slices(rows: int, size: int, *, fixed: bool) -> Iterator[tuple[int, int, int]]:
-    """Cuts `rows` rows into `(start, stop, fed)`, where `fed >= stop - start` rows are given to the model.
-
-    Padding happens in two cases: a model of `fixed` size takes `size` rows always, and no rows at all are given
-    as one, because not every kernel bears an empty tensor and the answer's columns are needed all the same.
-    """
-    for start in range(0, max(rows, 1), size):
-        stop = min(start + size, rows)
-        yield start, stop, size if fixed else max(stop - start, 1)
 
 
 def column_values(table: pa.Table, name: str, dtype: str) -> NDArray[Any]:

@@ -9,7 +9,7 @@ takes ten times as long to pickle. Whoever sends and receives them calls the two
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,13 @@ from batch_score.logs.tree import process_name
 from batch_score.minibatch import MiniBatch, Outcome, Status, Timings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from batch_score.dataset.base import Reader
     from batch_score.entry_script import ScriptLocation
     from batch_score.minibatch import Fault
-    from batch_score.onnx.binding import Binding
+    from batch_score.onnx.spec import ModelSpec
     from batch_score.output.encoder import OutputOptions
     from batch_score.output.keys import Key
 
@@ -32,25 +32,6 @@ if TYPE_CHECKING:
 DEVICE_LOST = 96
 ORPHANED = 97
 BROKEN = 98
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSpec:
-    """An ONNX model as the scorer.
-
-    Attributes:
-        path: The model file.
-        binding: Which columns feed which inputs, which outputs are written.
-        device: auto, cpu, cuda or tensorrt.
-        threads: Threads of one `run()`.
-        gpu: The worker was given a GPU.
-    """
-
-    path: str
-    binding: Binding
-    device: str
-    threads: int
-    gpu: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +141,15 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """`init()` has returned."""
+    """`init()` has returned.
+
+    Attributes:
+        seconds: How long it took.
+        notes: What the user should know of it, by subject.
+    """
 
     seconds: float
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +169,11 @@ class Done:
 
 def _values(record: type) -> attrgetter[tuple[Any, ...]]:
     """Gives the values of a record's fields, in the order in which its class takes them."""
-    return attrgetter(*(field.name for field in fields(record)))
+    return attrgetter(*(one.name for one in fields(record)))
 
 
 _MINI_BATCH, _TASK, _TIMINGS, _OUTCOME = map(_values, (MiniBatch, Task, Timings, Outcome))
-_STATUS_AT, _TIMINGS_AT = ([field.name for field in fields(Outcome)].index(name) for name in ("status", "timings"))
+_STATUS_AT, _TIMINGS_AT = ([one.name for one in fields(Outcome)].index(name) for name in ("status", "timings"))
 
 
 def tasks_to_wire(tasks: Iterable[Task]) -> list[tuple[Any, ...]]:

@@ -19,6 +19,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from batch_score.entry_script import ScriptLocation
 from batch_score.errors import ScorerError
 from batch_score.faults import fault_of, is_device_lost
 from batch_score.minibatch import Status, tried
@@ -29,7 +30,6 @@ from batch_score.worker.messages import (
     DEVICE_LOST,
     ORPHANED,
     InitFailed,
-    ModelSpec,
     Ready,
     Stop,
     outcome_to_wire,
@@ -138,7 +138,7 @@ class Worker:
             return None
         finally:
             self._pulse.idle(RUN)
-        self._send(Ready(time.perf_counter() - begin))
+        self._send(Ready(time.perf_counter() - begin, scorer.take_notes()))
         return scorer
 
     def _receive(self, ahead: ReadAhead) -> None:
@@ -246,7 +246,7 @@ def main(connection: int, page: int) -> None:
     launch: Launch = next(incoming)
     with workplace(launch, {}) as logs:
         Worker(incoming, Outbox(connection), pulse, logs).work(launch)
-    if isinstance(launch.spec.scorer, ModelSpec):
+    if not isinstance(launch.spec.scorer, ScriptLocation):
         # No code of the user's waits for the end of the interpreter, which takes the job longer than a mini-batch.
         sys.stdout.flush()
         sys.stderr.flush()

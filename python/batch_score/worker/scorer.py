@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from batch_score import entry_script
 from batch_score.dataset.base import FileBatch
 from batch_score.entry_script import MiniBatchContext
-from batch_score.worker.messages import ModelSpec
 
 if TYPE_CHECKING:
     from batch_score.dataset.base import Batch, TableBatch
     from batch_score.dataset.frame import Frames
+    from batch_score.onnx.spec import ModelSpec
     from batch_score.worker.messages import Task
 
 
@@ -28,6 +28,10 @@ class Scorer(Protocol):
 
     def run(self, items: Any, task: Task) -> Any:
         """Scores one mini-batch."""
+        ...
+
+    def take_notes(self) -> dict[str, str]:
+        """What the user should know since the last call, by subject."""
         ...
 
     def shutdown(self) -> None:
@@ -61,6 +65,10 @@ class ScriptScorer:
         context = MiniBatchContext(task.minibatch.index, task.first_item + task.span[0], task.attempt, items)
         return self._script.call(items, context)
 
+    def take_notes(self) -> dict[str, str]:
+        """Nothing: a script has its own ways to say what it wants."""
+        return {}
+
     def shutdown(self) -> None:
         """Calls the script's `shutdown()`."""
         self._script.shutdown()
@@ -72,7 +80,7 @@ class ModelScorer:
     def __init__(self, spec: ModelSpec) -> None:
         from batch_score.onnx.scorer import OnnxScorer  # noqa: PLC0415 - onnxruntime is an optional package
 
-        self._model = OnnxScorer(spec.path, spec.binding, device=spec.device, threads=spec.threads, gpu=spec.gpu)
+        self._model = OnnxScorer(spec)
 
     def init(self) -> None:
         """Loads the model."""
@@ -87,6 +95,11 @@ class ModelScorer:
         """Scores the table's rows."""
         return self._model.run(items)
 
+    def take_notes(self) -> dict[str, str]:
+        """What was found out about the model on its device."""
+        notes = self._model.notes
+        return dict(notes.popleft() for _ in range(len(notes)))
+
     def shutdown(self) -> None:
         """Lets the model go."""
         self._model.shutdown()
@@ -94,4 +107,6 @@ class ModelScorer:
 
 def load_scorer(spec: entry_script.ScriptLocation | ModelSpec) -> Scorer:
     """The scorer of a specification; an entry script is imported here."""
-    return ModelScorer(spec) if isinstance(spec, ModelSpec) else ScriptScorer(entry_script.load(spec))
+    if isinstance(spec, entry_script.ScriptLocation):
+        return ScriptScorer(entry_script.load(spec))
+    return ModelScorer(spec)

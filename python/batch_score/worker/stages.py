@@ -150,6 +150,7 @@ class Stages:
             dropped=dropped,
             part=task.part,
             ticket=task.ticket,
+            notes=self._scorer.take_notes(),
         )
 
     def _asked_for(self, task: Task, batch: Batch) -> tuple[FailedItem, ...]:
