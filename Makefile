@@ -4,12 +4,13 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 PEERS := $(VENV)-peers
+GPU := $(VENV)-gpu
 SOURCES := $(shell git ls-files --cached --others --exclude-standard -- python rust Cargo.toml Cargo.lock pyproject.toml 2>/dev/null)
 MARK := $(VENV)/.made
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test test-rust test-python faults lint format bench bench-peers fuzz develop clean
+.PHONY: help demo test test-rust test-python faults lint format bench bench-gpu measure-gpu bench-peers fuzz develop clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,6 +45,14 @@ $(MARK)/peers: $(MARK)/wheel pyproject.toml
 	$(PEERS)/bin/python -m pip install --quiet --group peers "$$(echo dist/*.whl)"
 	touch $@
 
+# Likewise: there can be only one of the packages onnxruntime and onnxruntime-gpu.
+$(MARK)/gpu: $(MARK)/wheel pyproject.toml
+	$(PYTHON) -m venv $(GPU)
+	$(GPU)/bin/python -m pip install --quiet --upgrade pip
+	$(GPU)/bin/python -m pip uninstall --quiet --yes batch-score
+	$(GPU)/bin/python -m pip install --quiet "$$(echo dist/*.whl)[gpu]" onnx
+	touch $@
+
 demo: $(MARK)/wheel ## build, install into .venv, and score real images with a model and with a script
 	$(BIN)/batch-score demo demo
 
@@ -74,6 +83,13 @@ format: $(MARK)/lint ## bring all code into its form
 bench: $(MARK)/test ## the benchmarks; each checks its answers
 	$(BIN)/python -m pytest benches --benchmark-only --benchmark-columns=min,median,rounds
 
+bench-gpu: $(MARK)/wheel ## jobs on one GPU against the model fed from memory; says so and ends where there is none
+	@if $(BIN)/batch-score gpus --json | grep -q '"GPU-'; then $(MAKE) --no-print-directory measure-gpu; \
+	else echo 'bench-gpu: skipped, because there is no GPU; `batch-score gpus` tells more'; fi
+
+measure-gpu: $(MARK)/gpu
+	$(GPU)/bin/python -m benches.gpu $(ARGUMENTS)
+
 bench-peers: $(MARK)/peers ## the same work with pandas, pyarrow, polars, Daft and Ray Data; answers are compared
 	$(PEERS)/bin/python -m benches.peers $(ARGUMENTS)
 
@@ -85,4 +101,4 @@ develop: $(MARK)/venv ## the package in place, for work on it
 	$(BIN)/maturin develop --release --extras demo
 
 clean: ## remove all that was made
-	rm -rf $(VENV) $(PEERS) dist target demo fuzz/target
+	rm -rf $(VENV) $(PEERS) $(GPU) dist target demo fuzz/target

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FLOAT = TensorProto.FLOAT
 FLOAT16 = TensorProto.FLOAT16
 INT64 = TensorProto.INT64
+UINT8 = TensorProto.UINT8
 STRING = TensorProto.STRING
 BOOL = TensorProto.BOOL
 

@@ -73,6 +73,8 @@ def open_session(
     options.inter_op_num_threads = 1
     wanted = providers[0][0]
     if wanted != CPU:
+        if hasattr(runtime, "preload_dlls"):
+            runtime.preload_dlls()  # CUDA may have come in packages, where the loader does not look
         # Waiting threads spin by default; beside a GPU they would take the cores that read and encode.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry(_RECORD_ASSIGNMENT, "1")

@@ -1,0 +1,76 @@
+"""The models that are scored with; weights are random, so nothing has to be downloaded."""
+
+import itertools
+
+import numpy as np
+from tests.models import FLOAT, UINT8, node, save, value
+
+INPUTS = 20
+
+
+def mlp(path, hidden):
+    """`x [N, 20]` through layers of `hidden` units each to a probability `p [N, 1]`."""
+    random = np.random.default_rng(7)
+    weights, nodes, last = {}, [], "x"
+    for layer, (rows, columns) in enumerate(itertools.pairwise((INPUTS, *hidden, 1))):
+        weights[f"w{layer}"] = random.normal(0, rows**-0.5, (rows, columns)).astype(np.float32)
+        weights[f"b{layer}"] = random.normal(0, 0.2, columns).astype(np.float32)
+        nodes.append(node("Gemm", [last, f"w{layer}", f"b{layer}"], [f"g{layer}"]))
+        last = f"g{layer}"
+        if layer < len(hidden):
+            nodes.append(node("Relu", [last], [f"r{layer}"]))
+            last = f"r{layer}"
+    nodes.append(node("Sigmoid", [last], ["p"]))
+    return save(path, [value("x", FLOAT, ["N", INPUTS])], [value("p", FLOAT, ["N", 1])], nodes, weights)
+
+
+class _Network:
+    """Nodes and weights of a convolutional network, one layer after the other."""
+
+    def __init__(self):
+        self.random = np.random.default_rng(7)
+        self.nodes, self.weights = [], {}
+
+    def add(self, operator, inputs, **attributes):
+        """A node with one output, whose name is given back."""
+        name = f"{operator.lower()}{len(self.nodes)}"
+        self.nodes.append(node(operator, inputs, [name], **attributes))
+        return name
+
+    def convolution(self, last, channels, kernel, stride=1):
+        """A convolution with a bias, into which a batch normalisation is folded; `channels` are those in and out."""
+        taken, given = channels
+        weight, bias = f"w{len(self.nodes)}", f"b{len(self.nodes)}"
+        spread = (2 / (taken * kernel * kernel)) ** 0.5
+        self.weights[weight] = self.random.normal(0, spread, (given, taken, kernel, kernel)).astype(np.float32)
+        self.weights[bias] = np.zeros(given, np.float32)
+        edges = [kernel // 2] * 4
+        return self.add("Conv", [last, weight, bias], kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=edges)
+
+    def bottleneck(self, last, channels, width, stride):
+        """A block of three convolutions beside a shortcut; gives its output and the channels of that."""
+        given = 4 * width
+        first = self.add("Relu", [self.convolution(last, (channels, width), 1)])
+        second = self.add("Relu", [self.convolution(first, (width, width), 3, stride)])
+        third = self.convolution(second, (width, given), 1)
+        same = stride == 1 and channels == given
+        shortcut = last if same else self.convolution(last, (channels, given), 1, stride)
+        return self.add("Relu", [self.add("Add", [third, shortcut])]), given
+
+
+def resnet(path, *, width=64, blocks=(3, 4, 6, 3), classes=1000, side=224):
+    """A network of ResNet-50's shape (He et al. 2015): `image [N, 3, side, side]` uint8 to `scores [N, classes]`."""
+    net = _Network()
+    net.weights["scale"] = np.array(1 / 255, np.float32)
+    last = net.add("Mul", [net.add("Cast", ["image"], to=FLOAT), "scale"])
+    last = net.add("Relu", [net.convolution(last, (3, width), 7, 2)])
+    last = net.add("MaxPool", [last], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    channels = width
+    for stage, count in enumerate(blocks):
+        for block in range(count):
+            last, channels = net.bottleneck(last, channels, width << stage, 2 if stage and not block else 1)
+    last = net.add("Flatten", [net.add("GlobalAveragePool", [last])])
+    net.weights["w"] = net.random.normal(0, channels**-0.5, (channels, classes)).astype(np.float32)
+    net.nodes.append(node("MatMul", [last, "w"], ["scores"]))
+    image, scores = value("image", UINT8, ["N", 3, side, side]), value("scores", FLOAT, ["N", classes])
+    return save(path, [image], [scores], net.nodes, net.weights)
