@@ -20,6 +20,7 @@ from batch_score.errors import ScorerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
@@ -61,14 +62,14 @@ class MiniBatchContext:
         global_row_index_lower_bound: How many items of the whole input come before the first one.
         retry_count: 0 on the first try.
         dataset: The sub-dataset of this mini-batch: its DataFrame or list of paths.
-        partition_key_value: Partition keys and values; empty without keys.
+        partition_key_value: Partition keys and their values, text or datetime; empty without keys.
     """
 
     minibatch_index: int
     global_row_index_lower_bound: int
     retry_count: int
     dataset: pd.DataFrame | list[str]
-    partition_key_value: dict[str, str] = field(default_factory=dict)
+    partition_key_value: dict[str, str | datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

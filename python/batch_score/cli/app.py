@@ -154,6 +154,7 @@ def resume(script: list[str], /, run_dir: Path, *, as_json: bool, force: bool, q
 @click.option("--mini-batch-size", help="as in run")
 @click.option("--input-type", type=INPUT_TYPES, help="as in run")
 @click.option("--json", "as_json", is_flag=True, help="print one object a line")
+@options_of(ParallelRunConfig, only=("partition_keys",))
 @options_of(ReaderOptions)
 def plan(as_json: bool, **given: Any) -> None:  # noqa: FBT001 - click hands options over by name
     """Show how INPUT... would be cut into mini-batches."""

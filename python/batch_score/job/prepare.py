@@ -29,6 +29,7 @@ from batch_score.gpu.placement import (
 )
 from batch_score.job.fingerprint import Fingerprint
 from batch_score.job.layout import DRAFT, RUN_RECORD, SPOOL
+from batch_score.job.plan import grouped
 from batch_score.job.recorded import Recorded
 from batch_score.output.encoder import OutputOptions
 from batch_score.output.forms import encoder_for
@@ -108,7 +109,7 @@ def prepare(request: JobRequest) -> Prepared:
     inventory = read_devices()
     config, unused = _with_usable_device(given, inventory)
     assignments, notes = placement(config, inventory)
-    scorer = _scorer(config, request.datasets, key, assignments)
+    scorer = _scorer(config, grouped(request.datasets, given.partition_keys), key, assignments)
     run_dir = request.run_dir.resolve()
     output, options = _output(config, request, run_dir, scorer)
     encoder = encoder_for(options) if options else None

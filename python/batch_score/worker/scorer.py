@@ -58,7 +58,13 @@ class ScriptScorer:
 
     def run(self, items: Any, task: Task) -> Any:
         """Calls the script's `run()`."""
-        context = MiniBatchContext(task.minibatch.index, task.first_item + task.span[0], task.attempt, items)
+        context = MiniBatchContext(
+            minibatch_index=task.minibatch.index,
+            global_row_index_lower_bound=task.first_item + task.span[0],
+            retry_count=task.attempt,
+            dataset=items,
+            partition_key_value=dict(task.minibatch.partition),
+        )
         return self._script.call(items, context)
 
     def shutdown(self) -> None:
