@@ -30,6 +30,7 @@ SCRIPTS = {"demo"}
 OPTIONAL = {
     "PIL": set(),
     "click": {"cli"},
+    "debugpy": {"cli"},
     "onnxruntime": {"onnx"},
     "psutil": {"monitor"},
     "pynvml": {"gpu"},

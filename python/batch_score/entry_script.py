@@ -20,11 +20,12 @@ from batch_score.errors import ScorerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
     import pandas as pd
+
+    from batch_score.minibatch import KeyValue
 
 # What json.loads says of a mini-batch, also where the script returned it as text.
 ONLINE = re.compile(r"the JSON object must be str, bytes or bytearray, not (DataFrame|list)\b")
@@ -69,7 +70,7 @@ class MiniBatchContext:
     global_row_index_lower_bound: int
     retry_count: int
     dataset: pd.DataFrame | list[str]
-    partition_key_value: dict[str, str | datetime] = field(default_factory=dict)
+    partition_key_value: dict[str, KeyValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
 # The index of the frame that `run()` gets, and the key column made of it: by this name one is known from the other.
 ROW = "row"
+
+
+# The value of a key in a path.
+KeyValue: TypeAlias = str | datetime
 
 
 class Range(NamedTuple):
@@ -61,7 +65,7 @@ class MiniBatch:
     affinity: str = ""
     whole: bool = False
     ranges: tuple[Range, ...] = ()
-    partition: tuple[tuple[str, str | datetime], ...] = ()
+    partition: tuple[tuple[str, KeyValue], ...] = ()
 
     @property
     def identity(self) -> int:

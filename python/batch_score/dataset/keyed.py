@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from batch_score.dataset.base import Records
-    from batch_score.dataset.partition import KeyValue, PartitionFormat
+    from batch_score.dataset.partition import PartitionFormat
+    from batch_score.minibatch import KeyValue
 
 DATE = pa.timestamp("ns")  # as columns declared `datetime`
 # Rows of a piece of a key column; all pieces but the last share their memory.
@@ -48,6 +50,10 @@ class KeyedReader:
         self._reader = reader
         self._partition = partition
         self._base = base
+
+    def __copy__(self) -> KeyedReader:
+        """Another one, which may be used at the same time: it opens its own files."""
+        return KeyedReader(copy(self._reader), self._partition, self._base)
 
     def read(self, minibatch: MiniBatch) -> TableBatch:
         """The mini-batch's rows; those of several files one below the other, counted through."""

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Self
 
 from batch_score.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from batch_score.minibatch import MiniBatch
-
-KeyValue: TypeAlias = str | datetime
+    from batch_score.minibatch import KeyValue, MiniBatch
 
 KEY = re.compile(r"\{([^{}:]+)(?::([^{}]*))?\}")
 # What stands for a part of a date: digits, and the name of the part.

@@ -126,6 +126,7 @@ def prepare(request: JobRequest) -> Prepared:
         run_dir=run_dir,
         node=NODE,
         logging_level=config.logging_level,
+        profiling_module=config.profiling_module,
     )
     return Prepared(
         config=config,
@@ -347,4 +348,4 @@ def make_folder(folder: Path) -> None:
 
 def with_inline_defaults(config: ParallelRunConfig) -> ParallelRunConfig:
     """The configuration for one worker in this process."""
-    return replace(config, engine="inline", process_count_per_node=1)
+    return replace(config, engine="inline", process_count_per_node=1, processes_per_gpu=1)

@@ -67,6 +67,7 @@ class WorkerSpec:
         run_dir: Where the logs go, absolute.
         node: Name of the node in the log tree.
         logging_level: Lowest level written.
+        profiling_module: Profiles the scorer's calls; None for no profile.
     """
 
     scorer: ScriptLocation | ModelSpec
@@ -79,6 +80,7 @@ class WorkerSpec:
     run_dir: Path
     node: str
     logging_level: str
+    profiling_module: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

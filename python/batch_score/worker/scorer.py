@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from batch_score import entry_script
 from batch_score.dataset.base import FileBatch
 from batch_score.entry_script import MiniBatchContext
+from batch_score.logs.tree import LogTree
 from batch_score.worker.messages import ModelSpec
 
 if TYPE_CHECKING:
     from batch_score.dataset.base import Batch, TableBatch
     from batch_score.dataset.frame import Frames
-    from batch_score.worker.messages import Task
+    from batch_score.worker.messages import Launch, Task
 
 
 class Scorer(Protocol):
@@ -101,3 +102,13 @@ class ModelScorer:
 def load_scorer(spec: entry_script.ScriptLocation | ModelSpec) -> Scorer:
     """The scorer of a specification; an entry script is imported here."""
     return ModelScorer(spec) if isinstance(spec, ModelSpec) else ScriptScorer(entry_script.load(spec))
+
+
+def profiled(scorer: Scorer, launch: Launch) -> Scorer:
+    """The scorer, with a profile of its calls in the log tree if the job asks for one."""
+    if launch.spec.profiling_module is None:
+        return scorer
+    from batch_score.worker.profiling import ProfiledScorer  # noqa: PLC0415 - few jobs want it
+
+    tree = LogTree(launch.spec.run_dir / "logs", launch.spec.node)
+    return ProfiledScorer(scorer, launch.spec.profiling_module, tree.profile(launch.name))
