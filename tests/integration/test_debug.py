@@ -99,7 +99,8 @@ def test_pdb_that_is_left_ends_the_command_in_one_line(tmp_path, script):
     assert (code, err) == (1, "pdb was left before the script had ended\n")
 
 
-def test_a_mini_batch_of_a_run(failed, tmp_path):
+@pytest.mark.usefixtures("failed")
+def test_a_mini_batch_of_a_run(tmp_path):
     code, out, err = debugged(tmp_path, ["r", "--mini-batch", 1])
     assert code in (0, 1), err
     assert "mini-batch 1: " in out
@@ -163,7 +164,8 @@ def test_a_failed_file_is_found_by_its_path(tmp_path, batch_score, script):
         (["r", "--listen", "5678", "--pdb"], "leave out --pdb"),
     ],
 )
-def test_what_cannot_be_debugged_is_said_in_one_line(arguments, message, failed, tmp_path):
+@pytest.mark.usefixtures("failed")
+def test_what_cannot_be_debugged_is_said_in_one_line(arguments, message, tmp_path):
     code, _, err = debugged(tmp_path, arguments)
     assert code == 2
     assert err.count("\n") == 1
@@ -172,13 +174,15 @@ def test_what_cannot_be_debugged_is_said_in_one_line(arguments, message, failed,
 
 def test_an_input_that_is_another_one_now_is_said(failed, tmp_path):
     (tmp_path / "t.csv").write_text("id,a,b\n1,2,3\n", encoding="utf-8")
-    code, _, err = debugged(tmp_path, ["r", "--failed-item", 1])
+    line = 1 + [item["row"] for item in failed.failed_items].index(5)  # of the first mini-batch
+    code, _, err = debugged(tmp_path, ["r", "--failed-item", line])
     assert code == 2
     assert "note: input t.csv changed" in err.replace(str(tmp_path) + "/", "")
     assert "not what it was in the run" in err
 
 
-def test_without_debugpy_the_line_that_installs_it_is_shown(failed, tmp_path):
+@pytest.mark.usefixtures("failed")
+def test_without_debugpy_the_line_that_installs_it_is_shown(tmp_path):
     (tmp_path / "debugpy.py").write_text("raise ImportError('none here')\n", encoding="utf-8")
     done = subprocess.run(
         [COMMAND[0], "-c", f"import sys; sys.path.insert(0, '.'); {COMMAND[2]}", "debug", "r", "--listen", "0"],

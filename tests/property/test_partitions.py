@@ -221,7 +221,7 @@ def test_what_partition_by_writes_reads_back_as_the_same_rows(content, keys):
             read["number"] = read["number"].astype("int64")
         wanted = table.assign(
             moment=pd.to_datetime(table["moment"]).astype(read["moment"].dtype), value=table["value"].astype(float)
-        )  # noqa: E501
+        )
         pd.testing.assert_frame_equal(read[table.columns], wanted, check_dtype=False)
         folders = {tuple(Path(one).parts[-1 - len(keys) : -1]) for one in back.paths}
         assert len(folders) == len(table[keys].drop_duplicates())

@@ -173,7 +173,8 @@ def test_a_key_must_not_be_called_as_a_column_is(table):
         TabularDataset.from_delimited_files(table, partition_format="/{Path}/t.csv", include_path=True)
 
 
-def test_the_path_of_every_file_is_looked_at(table, tmp_path):
+@pytest.mark.usefixtures("table")
+def test_the_path_of_every_file_is_looked_at(tmp_path):
     (tmp_path / "t.csv").write_text("id,Store\n1,2\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"does not match the partition_format '/A/\{x\}'"):
         TabularDataset.from_delimited_files(tmp_path, partition_format="/A/{x}")
