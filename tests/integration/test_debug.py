@@ -8,6 +8,7 @@ import time
 
 import pytest
 from tests.integration.running import COMMAND, numbers, wait_for
+from tests.models import weighted_sum
 
 BAD = """
     import os, pathlib, sys
@@ -113,6 +114,30 @@ def test_a_script_that_was_mended_is_said_and_run(failed, tmp_path, script):
     assert code == 0, err
     assert "note: the entry script code/score.py changed" in err
     assert f"['mended {failed.failed_items[1]['row']}']" in out
+
+
+def test_a_script_may_write_to_its_output_folder_of_which_nothing_is_kept(tmp_path, script):
+    numbers(tmp_path / "t.csv", 3)
+    text = """
+        import os, pathlib
+        def run(rows):
+            (pathlib.Path(os.environ["AZUREML_BI_OUTPUT_PATH"]) / "mine.txt").write_text("here")
+            return rows
+    """
+    before = {"t.csv", script(text)}
+    code, _, err = debugged(tmp_path, ["score.py", "t.csv", "--output-action", "summary_only"])
+    assert code == 0, err
+    assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == before
+
+
+def test_a_model_has_no_first_line(tmp_path):
+    numbers(tmp_path / "t.csv", 3)
+    weighted_sum(tmp_path / "m.onnx", 3)
+    assert debugged(tmp_path, ["m.onnx", "t.csv"])[0] == 0
+    code, _, err = debugged(tmp_path, ["m.onnx", "t.csv", "--break"])
+    assert code == 2, err
+    assert err.count("\n") == 1
+    assert "a model has none" in err
 
 
 def test_a_record_that_cannot_be_read_is_shown(tmp_path, batch_score, script):

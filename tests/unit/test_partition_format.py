@@ -1,7 +1,10 @@
 """The grammar of `partition_format`, and what is said about paths and keys that do not fit."""
 
+import copy
+import gzip
 import pickle
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -62,7 +65,7 @@ def test_a_path_that_does_not_match_is_shown_with_the_format(text, path):
 
 @pytest.mark.parametrize("path", ["/x/2020/02/30/f", "/x/2020/13/01/f", "/x/0999/01/01/f", "/x/0000/01/01/f"])
 def test_digits_that_are_no_date_are_an_error(path):
-    with pytest.raises(InputError, match=rf"{path}.*'d' is no date"):
+    with pytest.raises(InputError, match=rf"{path}.* is no date"):
         PartitionFormat.parse("/{a}/{d:yyyy/MM/dd}/f").values(path, "/")
 
 
@@ -171,6 +174,23 @@ def test_a_key_must_not_be_called_as_a_column_is(table):
         TabularDataset.from_delimited_files(table, partition_format="/{Store}/t.csv")
     with pytest.raises(ConfigError, match="'Path'"):
         TabularDataset.from_delimited_files(table, partition_format="/{Path}/t.csv", include_path=True)
+
+
+def test_copies_of_a_reader_read_streams_at_the_same_time(tmp_path):
+    for store in ("A", "B"):
+        (tmp_path / store).mkdir()
+        text = "id\n" + "".join(f"{store}{number}\n" for number in range(1000))
+        (tmp_path / store / "t.csv.gz").write_bytes(gzip.compress(text.encode()))
+    dataset = TabularDataset.from_delimited_files(tmp_path, partition_format="/{store}/t.csv.gz")
+    minibatches = [one for chunk in dataset.plan(100, dataset=0, first_index=0) for one in chunk]
+    first = dataset.reader("/")
+    readers = {"A": first, "B": copy.copy(first)}
+    opened = []
+    for minibatch in sorted(minibatches, key=lambda one: one.first_row):  # of both files in turn
+        batch = readers[Path(minibatch.source).parent.name].read(minibatch)
+        assert set(batch.table["store"].to_pylist()) == {Path(minibatch.source).parent.name}
+        opened.append(id(readers["A"]._reader._stream))  # noqa: SLF001 - that none is opened anew shows nowhere else
+    assert len(set(opened)) == 1
 
 
 @pytest.mark.usefixtures("table")

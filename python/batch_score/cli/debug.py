@@ -18,7 +18,7 @@ from batch_score.cli.debugger import PostMortem, stopping_first, wait_for_debugg
 from batch_score.cli.options import told
 from batch_score.cli.score import requested
 from batch_score.config import ParallelRunConfig, rules
-from batch_score.errors import ConfigError, InputError
+from batch_score.errors import BatchScoreError, ConfigError, InputError
 from batch_score.job.layout import FAILED_ITEMS
 from batch_score.job.plan import plan
 from batch_score.job.prepare import Prepared, prepare, with_inline_defaults
@@ -96,6 +96,7 @@ def debug(
             prepared, task = _of_run(given, script, mini_batch or 0, failed_item)
         if stops.listen is not None:
             wait_for_debugger(stops.listen)
+        Path(prepared.spec.output_dir).mkdir(parents=True, exist_ok=True)  # scripts may write there
         agent = Agent(logging.getLogger("entry_script"), folder, process_name(0), prepared.spec.output_dir)
         logging.basicConfig(level=level_number(prepared.config.logging_level))  # as a worker logs, but to the console
         with surroundings(prepared.spec, prepared.environments[0], agent):
@@ -204,6 +205,8 @@ def _run(prepared: Prepared, task: Task, stops: Stops) -> int:
         scorer.init()
     except BdbQuit:
         return _left()
+    except BatchScoreError:
+        raise  # our own words need no traceback
     except (Exception, SystemExit):  # noqa: BLE001 - the script's own: its traceback is what the user came for
         traceback.print_exc()
         return 1

@@ -6,8 +6,9 @@ import os
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Self
 
 from batch_score.errors import ConfigError, InputError
@@ -77,8 +78,8 @@ class PartitionFormat:
     def _pattern(self) -> re.Pattern[str]:
         begin = "" if self.text.startswith("/") else "/"
         pieces, end = [], 0
-        for number, match in enumerate(KEY.finditer(self.text)):
-            pieces += [_literal(self.text[end : match.start()]), _group(number, match[2])]
+        for match in KEY.finditer(self.text):
+            pieces += [_literal(self.text[end : match.start()]), _group(match[2])]
             end = match.end()
         return re.compile(f".*{begin}{''.join(pieces)}{_literal(self.text[end:])}", re.DOTALL)
 
@@ -93,32 +94,37 @@ class PartitionFormat:
             InputError: The path is not of this format.
         """
         # os.path is ten times faster than pathlib, and this is done for every file.
-        match = self._pattern.fullmatch(os.path.normpath(os.path.join(base, path)))  # noqa: PTH118 - see above
+        absolute = path if path.startswith("/") else f"{base}/{path}"
+        match = self._pattern.fullmatch(os.path.normpath(absolute))
         if match is None:
             raise InputError(
                 f"{_shown(path)} does not match the partition_format {self.text!r}, which runs from its first key to "
                 "the end of the path; give the format of the paths, or only such files"
             )
-        found = match.groupdict()
+        found = match.groups()
         return tuple(
-            self._date(path, number, found) if name in self.dates else _shown(match[f"k{number}"])
-            for number, name in enumerate(self.keys)
+            self._date(path, parts, found[first : first + len(parts)]) if parts else _shown(found[first])
+            for first, parts in self._groups
         )
 
-    def _date(self, path: str, number: int, found: dict[str, str]) -> datetime:
-        parts = {name: found.get(f"k{number}_{name}") for _, name in PARTS.values()}
-        given = {name: int(text) for name, text in parts.items() if text is not None}
+    @cached_property
+    def _groups(self) -> tuple[tuple[int, tuple[str, ...]], ...]:
+        """For each key the first of its groups in the pattern, and the parts of a date that its groups are."""
+        found, first = [], 0
+        for match in KEY.finditer(self.text):
+            parts = tuple(PARTS[part][1] for part in PART.findall(match[2] or ""))
+            found.append((first, parts))
+            first += len(parts) or 1
+        return tuple(found)
+
+    def _date(self, path: str, parts: tuple[str, ...], digits: tuple[str, ...]) -> datetime:
         try:
-            made = datetime(**{**REST, **given})  # type: ignore[arg-type] # noqa: DTZ001 - a path knows no time zone
-            if FIRST_YEAR <= made.year <= LAST_YEAR:
-                return made
-            reason = f"year {made.year} is out of range"
+            return _moment(parts, digits)
         except ValueError as error:
-            reason = str(error)
-        raise InputError(
-            f"{_shown(path)} does not match the partition_format {self.text!r}: {self.keys[number]!r} is no date, "
-            f"{reason}; correct the path or the format"
-        )
+            raise InputError(
+                f"{_shown(path)} does not match the partition_format {self.text!r}: {'-'.join(digits)} is no date, "
+                f"{error}; correct the path or the format"
+            ) from error
 
     def places(self, keys: Sequence[str]) -> list[int]:
         """Where `keys` stand among all keys; ConfigError for one that there is none of."""
@@ -152,10 +158,10 @@ def combinations(paths: Iterable[str], partition: PartitionFormat, keys: Sequenc
         ConfigError: The format has no such key.
     """
     places = partition.places(keys)
+    of_keys = itemgetter(*places) if len(places) > 1 else lambda values: (values[places[0]],)
     found: dict[tuple[KeyValue, ...], list[str]] = {}
     for path in paths:
-        values = partition.values(path, base)
-        found.setdefault(tuple(values[place] for place in places), []).append(path)
+        found.setdefault(of_keys(partition.values(path, base)), []).append(path)
     return [Combination(tuple(zip(keys, values, strict=True)), tuple(group)) for values, group in found.items()]
 
 
@@ -183,15 +189,24 @@ def _literal(text: str) -> str:
     return "[^/]*".join(map(re.escape, text.split("*")))
 
 
-def _group(number: int, form: str | None) -> str:
+def _group(form: str | None) -> str:
     if form is None:
-        return f"(?P<k{number}>[^/]+)"
+        return "([^/]+)"
     pieces, end = [], 0
     for match in PART.finditer(form):
-        digits, name = PARTS[match[0]]
-        pieces += [re.escape(form[end : match.start()]), f"(?P<k{number}_{name}>[0-9]{{{digits}}})"]
+        pieces += [re.escape(form[end : match.start()]), f"([0-9]{{{PARTS[match[0]][0]}}})"]
         end = match.end()
     return "".join([*pieces, re.escape(form[end:])])
+
+
+@lru_cache(maxsize=4096)  # many files have few dates
+def _moment(parts: tuple[str, ...], digits: tuple[str, ...]) -> datetime:
+    """The date of these parts; ValueError if there is none, or no column can have it."""
+    given = {name: int(text) for name, text in zip(parts, digits, strict=True)}
+    made = datetime(**{**REST, **given})  # type: ignore[arg-type] # noqa: DTZ001 - a path knows no time zone
+    if not FIRST_YEAR <= made.year <= LAST_YEAR:
+        raise ValueError(f"year {made.year} is out of range")
+    return made
 
 
 def _check_date(text: str, name: str, form: str, *, dated: bool) -> None:
@@ -206,4 +221,4 @@ def _check_date(text: str, name: str, form: str, *, dated: bool) -> None:
 
 def _shown(path: str) -> str:
     """A path, or a part of one, as text; a name need not be UTF-8."""
-    return os.fsencode(path).decode(errors="backslashreplace")
+    return path if path.isascii() else os.fsencode(path).decode(errors="backslashreplace")

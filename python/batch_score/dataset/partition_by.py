@@ -6,10 +6,12 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as pads
 
 from batch_score.arrow import compute as pc
+from batch_score.arrow import parquet as pq
+from batch_score.column import as_column
 from batch_score.errors import ConfigError, InputError, OutputError, RecordError
 
 if TYPE_CHECKING:
@@ -18,10 +20,11 @@ if TYPE_CHECKING:
 
     from batch_score.dataset.tabular import TabularDataset
 
-# Bytes that are read at a time. Each time adds a row group to the file of each combination that they have rows of.
+# Bytes of a file that are read at a time.
 READ_BYTES = 32 << 20
-# Half of what most systems let a process have open is far above this. What was closed goes on in another file.
-OPEN_FILES = 128
+# Bytes in memory from which each combination gets another file: no file stays open, however many combinations there
+# are, and nothing grows.
+HELD_BYTES = 128 << 20
 LONGEST_NAME = 255
 MOMENT = "yyyy-MM-ddTHH-mm-ss"
 DAY = "yyyy-MM-dd"
@@ -76,23 +79,19 @@ def _placeholder(column: pa.Field[Any]) -> str:
 
 
 def _write(dataset: TabularDataset, keys: tuple[str, ...], folder: Path) -> None:
-    rest = [column for column in dataset.schema if column.name not in keys]
-    named = [pa.field(name, pa.string()) for name in keys]
-    schema = pa.schema([*rest, *named])
-    pads.write_dataset(
-        pa.RecordBatchReader.from_batches(schema, _batches(dataset, keys, schema)),
-        folder,
-        format="parquet",
-        basename_template="part-{i}.parquet",
-        partitioning=pads.DirectoryPartitioning(pa.schema(named), segment_encoding="none"),
-        max_partitions=1 << 30,
-        max_open_files=OPEN_FILES,
-        max_rows_per_group=1 << 20,
-        use_threads=False,
-    )
+    waiting: list[pa.Table] = []
+    size = number = 0
+    for table in _tables(dataset, keys):
+        waiting.append(table)
+        size += table.nbytes
+        if size >= HELD_BYTES:
+            _write_parts(waiting, keys, folder, number)
+            waiting, size, number = [], 0, number + 1
+    if waiting:
+        _write_parts(waiting, keys, folder, number)
 
 
-def _batches(dataset: TabularDataset, keys: tuple[str, ...], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _tables(dataset: TabularDataset, keys: tuple[str, ...]) -> Iterator[pa.Table]:
     """All rows, the keys as names of folders."""
     reader = dataset.reader(os.getcwd())  # noqa: PTH109 - text is what is joined
     for chunk in dataset.plan(READ_BYTES, dataset=0, first_index=0):
@@ -104,9 +103,27 @@ def _batches(dataset: TabularDataset, keys: tuple[str, ...], schema: pa.Schema) 
                 )
             table = batch.table
             for name in keys:
-                names = _names(name, table[name])
-                table = table.drop_columns([name]).append_column(name, names)
-            yield from table.select(schema.names).cast(schema).combine_chunks().to_batches()
+                table = table.set_column(table.column_names.index(name), name, _names(name, table[name]))
+            yield table
+
+
+def _write_parts(tables: list[pa.Table], keys: tuple[str, ...], folder: Path, number: int) -> None:
+    """One file for each combination in `tables`, in the order of their rows."""
+    table = pa.concat_tables(tables).combine_chunks()
+    tables.clear()
+    combination = np.zeros(table.num_rows, np.int64)
+    for name in keys:
+        values: Any = table[name].combine_chunks().dictionary_encode()
+        # Numbered anew for each key, so that they cannot become too large.
+        combination = combination * len(values.dictionary) + values.indices.to_numpy()
+        combination = np.unique(combination, return_inverse=True)[1]
+    order = np.argsort(combination, kind="stable")
+    names, rest = table.select(list(keys)), table.drop_columns(list(keys))
+    for rows in np.split(order, np.flatnonzero(np.diff(combination[order])) + 1):
+        first = names.slice(int(rows[0]), 1).to_pylist()[0]
+        place = folder.joinpath(*first.values())
+        place.mkdir(parents=True, exist_ok=True)
+        pq.write_table(rest.take(as_column(rows)), place / f"part-{number:05}.parquet")
 
 
 def _names(key: str, column: pa.ChunkedArray[Any]) -> Any:
