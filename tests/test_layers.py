@@ -30,6 +30,7 @@ SCRIPTS = {"demo"}
 OPTIONAL = {
     "PIL": set(),
     "click": {"cli"},
+    "debugpy": {"cli"},
     "onnx": {"onnx"},
     "onnxruntime": {"onnx"},
     "psutil": {"monitor"},

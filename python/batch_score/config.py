@@ -6,6 +6,7 @@ below. The values and ranges are those of the ParallelRunStep contract; what it 
 
 from __future__ import annotations
 
+import json
 import re
 import types
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -28,6 +29,7 @@ LONGEST_TIMEOUT = 259_200.0
 OUTPUT_ACTIONS = ("append_row", "summary_only")
 LOGGING_LEVELS = ("DEBUG", "INFO", "WARNING", "WARN")
 ENGINES = ("local", "inline")
+PROFILERS = ("cProfile", "profile")
 DEVICES = ("auto", "cpu", "cuda", "tensorrt")
 PRECISIONS = ("fp32", "fp16")
 ENCODINGS = ("utf8", "utf8bom", "ascii", "latin1", "iso88591", "windows1252", "utf16", "utf32")
@@ -88,6 +90,9 @@ class ReaderOptions(_Checked):
     )
     empty_as_string: bool = option(False, "read an empty text field as an empty string instead of null")
     include_path: bool = option(False, "add the column Path")
+    partition_format: str | None = option(
+        None, "keys in the paths, {name} or {name:yyyy/MM/dd}, from the first key to the end; they become columns"
+    )
     support_multi_line: bool = option(True, "honour line breaks inside quotes; off: every line break ends a record")
     invalid_lines: str = option("error", "JSON Lines that cannot be parsed", choices=("error", "drop"))
 
@@ -116,6 +121,9 @@ class ParallelRunConfig(_Checked):
         None,
         "bytes of a tabular mini-batch (1024, 100KB, 1MB, 1GB; default 1MB) or number of files (default 10)",
         fixed=True,
+    )
+    partition_keys: tuple[str, ...] | None = option(
+        None, "one mini-batch for each combination of these keys of partition_format, a,b,c", fixed=True
     )
     error_threshold: int = option(
         -1, "failed items tolerated; the job stops above it; -1 = ignore", minimum=-1, flag=True
@@ -174,6 +182,9 @@ class ParallelRunConfig(_Checked):
     resource_monitor_interval: float = option(600, "seconds between resource samples; 0 = off", minimum=0, flag=True)
     gpu_monitor_interval: float = option(10, "seconds between samples of the GPUs' use; 0 = off", minimum=0)
     logging_level: str = option("INFO", "lowest level written", choices=LOGGING_LEVELS, flag=True)
+    profiling_module: str | None = option(
+        None, "profile init() and run() in each worker by this module", choices=PROFILERS, flag=True
+    )
     environment_variables: dict[str, str] | None = option(None, "variables for the workers, NAME=VALUE")
     engine: str = option("local", "local: worker processes; inline: this process, one worker", choices=ENGINES)
     features: tuple[str, ...] | None = option(None, "columns of an ONNX model's single matrix input, a,b,c", fixed=True)
@@ -214,6 +225,8 @@ class ParallelRunConfig(_Checked):
         size = self.model_batch_size
         if size not in (None, "auto") and not (isinstance(size, int) and size > 0):
             raise ConfigError(f"model_batch_size must be a number of rows of at least 1, or auto, got {size!r}")
+        if self.partition_keys is not None:
+            _check_partition(self.partition_keys, self.mini_batch_size)
 
     @classmethod
     def load_yaml(cls, path: str | Path) -> Self:
@@ -248,6 +261,15 @@ class ParallelRunConfig(_Checked):
         longest_init = 3 * self.run_invocation_timeout + 30
         derived = longest_init + self.task_overhead_timeout + self.run_invocation_timeout + 60
         return self.progress_update_timeout or derived
+
+
+def _check_partition(keys: tuple[str, ...], mini_batch_size: str | int | None) -> None:
+    if not keys or "" in keys or len(set(keys)) < len(keys):
+        raise ConfigError(f"partition_keys must name different keys, got {', '.join(keys) or 'none'}")
+    if mini_batch_size is not None:
+        raise ConfigError(
+            f"partition_keys and mini_batch_size ({mini_batch_size}) both say how the input is cut: give one of them"
+        )
 
 
 def parse_size(value: str | int) -> int:
@@ -350,8 +372,20 @@ def _str(value: Any) -> str | None:
 
 def _names(value: Any) -> tuple[str, ...] | None:
     if isinstance(value, str):
-        value = [name for name in value.split(",") if name]
+        listed = _json_list(value)
+        value = [name for name in value.split(",") if name] if listed is None else listed
     return tuple(str(name) for name in value)
+
+
+def _json_list(text: str) -> list[Any] | None:
+    """The list of a text like `["a", "b"]`, as specifications have it; None for any other text."""
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, list) else None
 
 
 def _pairs(value: Any) -> dict[str, str] | None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from batch_score.minibatch import KeyValue
+
 # What json.loads says of a mini-batch, also where the script returned it as text.
 ONLINE = re.compile(r"the JSON object must be str, bytes or bytearray, not (DataFrame|list)\b")
 CONTEXT_NAMES = ("mini_batch_context", "context")
@@ -61,14 +63,14 @@ class MiniBatchContext:
         global_row_index_lower_bound: How many items of the whole input come before the first one.
         retry_count: 0 on the first try.
         dataset: The sub-dataset of this mini-batch: its DataFrame or list of paths.
-        partition_key_value: Partition keys and values; empty without keys.
+        partition_key_value: Partition keys and their values, text or datetime; empty without keys.
     """
 
     minibatch_index: int
     global_row_index_lower_bound: int
     retry_count: int
     dataset: pd.DataFrame | list[str]
-    partition_key_value: dict[str, str] = field(default_factory=dict)
+    partition_key_value: dict[str, KeyValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

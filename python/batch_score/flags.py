@@ -16,11 +16,11 @@ FLAGS = tuple(field.name for field in fields(ParallelRunConfig) if rules(field).
 OTHERS = (
     *("amlbi_async_mode", "amlbi_dataframe_mixed_types", "amlbi_file_format", "amlbi_mini_batch_rows"),
     *("amlbi_pf_enabled", "amlbi_pf_run_mode", "append_row_safe_output", "copy_logs_to_parent"),
-    *("metrics_name_prefix", "profiling_module", "push_metrics_to_parent", "resume_from"),
+    *("metrics_name_prefix", "push_metrics_to_parent", "resume_from"),
 )
 
 # Of these, the ones whose effect a job would miss: refused rather than ignored. None stands for any value.
-REFUSED = {"amlbi_async_mode": "true", "amlbi_pf_enabled": "true", "profiling_module": None, "resume_from": None}
+REFUSED = {"amlbi_async_mode": "true", "amlbi_pf_enabled": "true", "resume_from": None}
 INSTEAD = {"resume_from": "go on with an earlier run by `batch-score resume RUN_DIR`"}
 
 

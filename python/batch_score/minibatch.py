@@ -3,31 +3,55 @@
 from __future__ import annotations
 
 import zlib
+from bisect import bisect_right
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # The index of the frame that `run()` gets, and the key column made of it: by this name one is known from the other.
 ROW = "row"
 
 
+# The value of a key in a path.
+KeyValue: TypeAlias = str | datetime
+
+
+class Range(NamedTuple):
+    """Rows of one file in a mini-batch that covers several; the attributes are those of `MiniBatch`."""
+
+    source: str
+    offset: int
+    length: int
+    first_row: int
+    rows: int
+    affinity: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class MiniBatch:
-    """One unit of work: a byte or row range of one file, or a list of files.
+    """One unit of work: a byte or row range of one file, or a list of files, or the rows of several files.
 
     Attributes:
         index: Stable id, counted from 0 through all inputs in order; the same on every try.
-        source: Path of the one file a tabular mini-batch comes from; empty for a list of files.
+        source: Path of the one file a tabular mini-batch comes from; empty for a list of files, or rows of several.
         offset: First byte in the file (of the decoded text when the file is compressed or UTF-16/32; the start
             of the first row group for Parquet).
         length: Bytes; for Parquet the uncompressed size that the footer states, for files 0.
-        first_row: Ordinal of the first item, counted from 0 in its file (in the listing, for files).
+        first_row: Ordinal of the first item, counted from 0 in its file (in the listing, for files). Rows of several
+            files are counted through all of them.
         rows: Number of items.
         files: The paths of a FileDataset's mini-batch, else empty.
         dataset: Position of the dataset among the job's inputs.
         affinity: Mini-batches with the same non-empty value are read one after the other by one worker, because
             their file can only be read as a stream.
         whole: `run()` must get all of it at once, because it may mean the whole group: never split.
+        ranges: The rows of each file where they come from several, in the order in which `run()` gets them.
+        partition: The keys that all its items have in common, with their values; empty without partition keys.
     """
 
     index: int
@@ -40,12 +64,29 @@ class MiniBatch:
     dataset: int = 0
     affinity: str = ""
     whole: bool = False
+    ranges: tuple[Range, ...] = ()
+    partition: tuple[tuple[str, KeyValue], ...] = ()
 
     @property
     def identity(self) -> int:
         """CRC-32 over what is scored, so that a resumed job knows the mini-batch of this index again."""
         place = (self.dataset, self.source, self.offset, self.length, self.first_row, self.rows, *self.files)
+        place += tuple(part for one in self.ranges for part in one[:-1])
         return zlib.crc32("\0".join(map(str, place)).encode("utf-8", "surrogateescape"))
+
+
+def places(minibatch: MiniBatch) -> Callable[[int], tuple[str, int]]:
+    """Gives for the ordinal of a row in its mini-batch the file it is in, and its ordinal there."""
+    starts = list(accumulate((one.rows for one in minibatch.ranges), initial=0))
+
+    def place(row: int) -> tuple[str, int]:
+        if not minibatch.ranges:
+            return minibatch.source, row
+        number = bisect_right(starts, row) - 1
+        one = minibatch.ranges[number]
+        return one.source, one.first_row + row - starts[number]
+
+    return place
 
 
 def tried(index: int, attempt: int, part: tuple[int, int] | None) -> str:

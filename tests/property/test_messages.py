@@ -2,7 +2,7 @@
 
 import pickle
 import pickletools
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import get_type_hints
 
 from hypothesis import given
@@ -51,6 +51,8 @@ def test_an_outcome_arrives_as_it_was(outcome):
 
 @given(TASKS, OUTCOMES.filter(lambda outcome: outcome.fault is None and not outcome.failed_items))
 def test_what_travels_most_is_pickled_without_any_class(task, outcome):
+    # Of mini-batches with keys there are few, as they hold whole files.
+    task = replace(task, minibatch=replace(task.minibatch, ranges=(), partition=()))
     for wire in (tasks_to_wire([task]), outcome_to_wire(outcome)):
         names = {code.name for code, _, _ in pickletools.genops(pickle.dumps(wire, pickle.HIGHEST_PROTOCOL))}
         assert not names & {"GLOBAL", "STACK_GLOBAL"}

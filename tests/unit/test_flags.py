@@ -26,6 +26,8 @@ DEFAULT = ParallelRunConfig()
         (["--append_row_dataframe_header", "TRUE"], "append_row_dataframe_header", True),
         (["--append_row_file_name", "x.csv"], "append_row_file_name", "x.csv"),
         (["--logging_level", "debug"], "logging_level", "DEBUG"),
+        (["--profiling_module", "cProfile"], "profiling_module", "cProfile"),
+        (["--profiling_module=profile"], "profiling_module", "profile"),
         (["--x", "1", "--error_threshold", "2", "--y"], "error_threshold", 2),
         (["--error_threshold", "2", "--error_threshold", "3"], "error_threshold", 3),
     ],
@@ -46,6 +48,7 @@ def test_all_flags_of_the_contract_that_have_an_effect():
         "append_row_dataframe_header",
         "append_row_file_name",
         "logging_level",
+        "profiling_module",
     }
 
 
@@ -130,7 +133,6 @@ def test_flags_stay_on_the_scripts_command_line():
     [
         ["--amlbi_async_mode", "True"],
         ["--resume_from", "run-1"],
-        ["--profiling_module=cProfile"],
         ["--amlbi_pf_enabled=true"],
     ],
 )

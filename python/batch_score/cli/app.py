@@ -154,6 +154,7 @@ def resume(script: list[str], /, run_dir: Path, *, as_json: bool, force: bool, q
 @click.option("--mini-batch-size", help="as in run")
 @click.option("--input-type", type=INPUT_TYPES, help="as in run")
 @click.option("--json", "as_json", is_flag=True, help="print one object a line")
+@options_of(ParallelRunConfig, only=("partition_keys",))
 @options_of(ReaderOptions)
 def plan(as_json: bool, **given: Any) -> None:  # noqa: FBT001 - click hands options over by name
     """Show how INPUT... would be cut into mini-batches."""
@@ -164,19 +165,29 @@ def plan(as_json: bool, **given: Any) -> None:  # noqa: FBT001 - click hands opt
 
 
 @commands.command()
-@click.argument("scorer")
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--mini-batch", type=click.IntRange(0), default=0, help="which one of the plan  [default: 0]")
+@click.argument("scorer", metavar="SCORER|RUN_DIR")
+@click.argument("inputs", nargs=-1, metavar="[INPUT...]")
+@click.option("--mini-batch", type=click.IntRange(0), help="which one of the plan  [default: 0]")
+@click.option("--failed-item", type=click.IntRange(1), help="a line of the run's failed_items.jsonl, the first is 1")
+@click.option("--pdb", is_flag=True, help="start pdb where the script raises")
+@click.option("--break", "first", is_flag=True, help="start pdb at the first line of run()")
+@click.option("--listen", metavar="[HOST:]PORT", help="wait for a debugger (debugpy) before the script is loaded")
 @click.option("--config", type=FOLDER, help="as in run")
 @click.option("--input-type", type=INPUT_TYPES, help="as in run")
 @options_of(ParallelRunConfig, ReaderOptions)
 @click.pass_obj
-def debug(script: list[str], /, mini_batch: int, **given: Any) -> int:
-    """Run one mini-batch in this process and show what run() got and returned; nothing is kept."""
-    with importing():
-        from batch_score.cli.debug import debug_mini_batch  # noqa: PLC0415 - --help needs none of it
+def debug(script: list[str], /, **given: Any) -> int:
+    """Run one mini-batch in this process and show what run() got and returned; nothing is kept, no time limit applies.
 
-    return debug_mini_batch(given, script, mini_batch)
+    With RUN_DIR it is a mini-batch, or a failed item, of that run, with its settings, arguments and inputs.
+    """
+    with importing():
+        from batch_score.cli.debug import Stops  # noqa: PLC0415 - --help needs none of it
+        from batch_score.cli.debug import debug as debug_one  # noqa: PLC0415 - as above
+
+    stops = Stops(pdb=given.pop("pdb"), first=given.pop("first"), listen=given.pop("listen"))
+    chosen = {name: given.pop(name) for name in ("mini_batch", "failed_item")}
+    return debug_one(given, script, stops=stops, **chosen)
 
 
 @commands.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from batch_score.cli.options import settings
 from batch_score.dataset.guess import dataset_of
-from batch_score.job.plan import plan
+from batch_score.job.plan import grouped, plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from batch_score.minibatch import MiniBatch
 
 SHOWN = 10
+RANGE = ("source", "offset", "length", "first_row", "rows")
 
 
 def show_plan(given: Mapping[str, Any], stream: TextIO, *, as_json: bool) -> None:
@@ -23,7 +24,7 @@ def show_plan(given: Mapping[str, Any], stream: TextIO, *, as_json: bool) -> Non
     dataset = dataset_of(given["inputs"], reader, given.get("input_type"))
     count = rows = length = longest = 0
     sources: set[str] = set()
-    for chunk in plan([dataset], config.mini_batch_size):
+    for chunk in plan(grouped([dataset], config.partition_keys), config.mini_batch_size):
         for minibatch in chunk:
             if as_json:
                 stream.write(json.dumps(as_object(minibatch), ensure_ascii=False) + "\n")
@@ -31,7 +32,7 @@ def show_plan(given: Mapping[str, Any], stream: TextIO, *, as_json: bool) -> Non
                 stream.write(_line(minibatch) + "\n")
             count, rows, length = count + 1, rows + minibatch.rows, length + minibatch.length
             longest = max(longest, minibatch.length)
-            sources.add(minibatch.source)
+            sources.update([one.source for one in minibatch.ranges] or [minibatch.source])
     if as_json:
         return
     if count > SHOWN:
@@ -45,15 +46,25 @@ def show_plan(given: Mapping[str, Any], stream: TextIO, *, as_json: bool) -> Non
 
 def as_object(minibatch: MiniBatch) -> dict[str, Any]:
     """A mini-batch as `plan --json` prints it."""
+    keys = {"partition": {name: str(value) for name, value in minibatch.partition}} if minibatch.partition else {}
     if minibatch.files:
-        return {"index": minibatch.index, "first_row": minibatch.first_row, "files": list(minibatch.files)}
-    names = ("index", "source", "offset", "length", "first_row", "rows")
-    return {name: getattr(minibatch, name) for name in names}
+        place = {"first_row": minibatch.first_row, "files": list(minibatch.files)}
+    elif minibatch.ranges:
+        ranges = [{name: getattr(one, name) for name in RANGE} for one in minibatch.ranges]
+        place = {"length": minibatch.length, "rows": minibatch.rows, "ranges": ranges}
+    else:
+        place = {name: getattr(minibatch, name) for name in RANGE}
+    return {"index": minibatch.index, **keys, **place}
 
 
 def _line(minibatch: MiniBatch) -> str:
+    keys = "".join(f"{name}={value}  " for name, value in minibatch.partition)
+    begin = f"{minibatch.index:>6}  {keys}"
     if minibatch.files:
-        return f"{minibatch.index:>6}  {minibatch.rows:,} files from {minibatch.files[0]}"
+        return f"{begin}{minibatch.rows:,} files from {minibatch.files[0]}"
+    if minibatch.ranges:
+        files = f"{len(minibatch.ranges):,} files from {minibatch.ranges[0].source}"
+        return f"{begin}{files}  {minibatch.rows:,} rows, {minibatch.length:,} bytes"
     last = minibatch.first_row + minibatch.rows - 1
     where = f"rows {minibatch.first_row:,} to {last:,}, {minibatch.length:,} bytes from byte {minibatch.offset:,}"
-    return f"{minibatch.index:>6}  {minibatch.source}  {where}"
+    return f"{begin}{minibatch.source}  {where}"

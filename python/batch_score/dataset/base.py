@@ -158,6 +158,10 @@ class Dataset(Protocol):
         """The mini-batches in order, in lists of at most PLAN_CHUNK, indexed from `first_index`."""
         ...
 
+    def grouped(self, keys: Sequence[str]) -> Dataset:
+        """The same items, one mini-batch for each combination of keys in the paths; ConfigError if they lack one."""
+        ...
+
     def reader(self, base: str) -> Reader:
         """A picklable reader of this dataset's mini-batches, whose relative paths are relative to `base`."""
         ...

@@ -40,7 +40,7 @@ def dataset_of(
         InputError: Nothing is there, the extensions are mixed, or a table cannot be read.
     """
     if input_type == "file":
-        return FileDataset.from_files(list(inputs))
+        return FileDataset.from_files(list(inputs), partition_format=options.partition_format)
     tables = [suffix for kind in KINDS for suffix in suffixes(kind)]
     matching, other, table, file = _native.count_by_suffix(inputs, tables)
     if matching and other and input_type is None:
@@ -49,7 +49,7 @@ def dataset_of(
             "or inputs of one kind"
         )
     if not matching and input_type is None:
-        return FileDataset.from_files(list(inputs))
+        return FileDataset.from_files(list(inputs), partition_format=options.partition_format)
     paths = listed(list(inputs))
     found = TabularDataset.detect(paths, options, _kind(paths))
     return replace(found, origin=Origin(_kind(paths), tuple(inputs), options))  # a resumed run lists them again

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import count, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -15,20 +16,26 @@ from batch_score.dataset.base import PLAN_CHUNK
 from batch_score.dataset.delimited import DelimitedFormat
 from batch_score.dataset.files import as_inputs
 from batch_score.dataset.jsonl import JsonLinesFormat
+from batch_score.dataset.keyed import KeyedReader, key_fields
 from batch_score.dataset.origin import Origin
 from batch_score.dataset.parquet import ParquetFormat, ParquetReader, row_groups, row_ranges
+from batch_score.dataset.partition import PartitionFormat, combinations, in_lists, no_keys
 from batch_score.dataset.schema import PATH_COLUMN
 from batch_score.dataset.text import TextReader
 from batch_score.errors import ConfigError, InputError, RecordError
-from batch_score.minibatch import MiniBatch
+from batch_score.minibatch import MiniBatch, Range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from batch_score.dataset.fields import Matrix
+    from batch_score.dataset.partition import Combination
 
 Format = DelimitedFormat | JsonLinesFormat | ParquetFormat
 PLAN_BYTES = 1 << 26
+# No file is longer: with such a mini-batch size each is one.
+WHOLE_FILE = 1 << 62
+FILES_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -40,12 +47,16 @@ class TabularDataset:
         format: How they are read, with the column types settled for all mini-batches.
         origin: How the dataset was asked for; None for one that was put together by hand, which cannot be reopened.
         matrices: Columns that the scorer wants side by side instead of in a table, where they can be had so.
+        partition: Keys in the paths, which are columns after all others; None for none.
+        grouped_by: The keys of which each combination is one mini-batch; empty when the size decides.
     """
 
     paths: tuple[str, ...]
     format: Format
     origin: Origin | None = field(default=None, compare=False)
     matrices: tuple[Matrix, ...] = ()
+    partition: PartitionFormat | None = None
+    grouped_by: tuple[str, ...] = ()
     kind: ClassVar[str] = "tabular"
 
     @classmethod
@@ -89,21 +100,79 @@ class TabularDataset:
             raise InputError(f"{paths[0]}: the input has no columns; nothing to score")
         if options.include_path and PATH_COLUMN in found.format.schema.names:
             raise ConfigError(f"include_path adds the column {PATH_COLUMN!r}, but {paths[0]} has one already")
-        return found
+        return found if options.partition_format is None else found._with_keys(options.partition_format)
+
+    def _with_keys(self, partition_format: str) -> Self:
+        """The same rows with the keys of their paths, of which each must have them."""
+        partition = PartitionFormat.parse(partition_format)
+        for name in partition.keys:
+            if name in self.schema.names:
+                raise ConfigError(
+                    f"partition_format adds the column {name!r}, but {self.paths[0]} has one already; give the key "
+                    "another name"
+                )
+        base = os.getcwd()  # noqa: PTH109 - text is what is joined
+        for path in self.paths:
+            partition.values(path, base)
+        return replace(self, partition=partition)
 
     @property
     def schema(self) -> pa.Schema:
         """Name and type of every column that `run()` gets."""
-        schema = self.format.schema
-        return schema.append(_path_field()) if self.format.include_path else schema
+        fields = [*self.format.schema, *([_path_field()] if self.format.include_path else [])]
+        return pa.schema(fields if self.partition is None else [*fields, *key_fields(self.partition)])
+
+    @property
+    def partition_keys(self) -> tuple[str, ...]:
+        """The keys in the paths, in their order; empty without `partition_format`."""
+        return () if self.partition is None else self.partition.keys
+
+    def grouped(self, keys: Sequence[str]) -> Self:
+        """The same rows, cut into one mini-batch for each combination of the values of `keys`.
+
+        Raises:
+            ConfigError: There is no such key.
+        """
+        if self.partition is None:
+            raise no_keys(keys)
+        self.partition.places(keys)
+        return replace(self, grouped_by=tuple(keys))
+
+    def partition_by(self, partition_keys: Sequence[str], target: str | Path, name: str | None = None) -> Self:
+        """Writes the rows as Parquet, one folder for each combination of keys, without the key columns.
+
+        Args:
+            partition_keys: Columns of text, whole numbers, flags, dates or times, outermost folder first.
+            target: Folder that must not be there or be empty.
+            name: Of a folder in `target` to write into instead.
+
+        Returns:
+            The written files, whose paths give the key columns back as the last ones: dates and times as they were,
+            everything else as text.
+
+        Raises:
+            ConfigError: A key is no column, or of a type that no folder can be named by; or all columns are keys.
+            InputError: A value cannot be the name of a folder: nothing, a slash in it, a dot at its beginning.
+            RecordError: A row cannot be read.
+            OutputError: The folder has something in it, or cannot be written.
+        """
+        from batch_score.dataset.partition_by import write_partitions  # noqa: PLC0415 - few need Arrow's dataset module
+
+        folder = Path(target) if name is None else Path(target, name)
+        partition_format = write_partitions(self, tuple(partition_keys), folder)
+        return type(self).from_parquet_files(folder, partition_format=partition_format)
 
     def select(self, columns: Sequence[str], types: dict[str, pa.DataType], matrices: Sequence[Matrix] = ()) -> Self:
         """The same rows, of which only `columns` are read, as `types` where given; some side by side."""
-        wanted = [name for name in columns if name in self.format.schema.names]
-        return replace(self, format=self.format.select(wanted, types), matrices=tuple(matrices))
+        names = self.format.schema.names
+        wanted = [name for name in columns if name in names] or names[:1]  # without any there would be no rows
+        in_file = all(name in names for matrix in matrices for name in matrix.columns)
+        return replace(self, format=self.format.select(wanted, types), matrices=tuple(matrices) if in_file else ())
 
     def plan(self, mini_batch_size: str | int | None, *, dataset: int, first_index: int) -> Iterator[list[MiniBatch]]:
-        """Mini-batches of at most `mini_batch_size` bytes, none across two files."""
+        """Mini-batches of at most `mini_batch_size` bytes, none across two files; or those of `grouped`."""
+        if self.grouped_by:
+            return in_lists(self._plan_groups(dataset, first_index), PLAN_CHUNK, PLAN_BYTES)
         limit = mini_batch_bytes(mini_batch_size)
         if isinstance(self.format, ParquetFormat):
             return self._plan_parquet(limit, dataset, first_index)
@@ -158,11 +227,43 @@ class TabularDataset:
             if chunk:
                 yield chunk
 
-    def reader(self, base: str) -> TextReader | ParquetReader:
-        """A picklable reader of the columns of `schema`; relative paths are relative to `base`."""
+    def _plan_groups(self, dataset: int, first_index: int) -> Iterator[MiniBatch]:
+        """One mini-batch for each combination that has rows."""
+        if self.partition is None:
+            raise no_keys(self.grouped_by)
+        base = os.getcwd()  # noqa: PTH109 - text is what is joined
+        groups = combinations(self.paths, self.partition, self.grouped_by, base)
+        owners = [number for number, group in enumerate(groups) for _ in group.paths]
+        ranges = self._whole_files([path for group in groups for path in group.paths])
+        index = count(first_index)
+        for owner, found in groupby(ranges, key=lambda pair: owners[pair[0]]):
+            yield _of_ranges(next(index), tuple(part for _, part in found), dataset, groups[owner])
+
+    def _whole_files(self, paths: list[str]) -> Iterator[tuple[int, Range]]:
+        """Position and rows of each of `paths` that has any, in order."""
         if isinstance(self.format, ParquetFormat):
-            return ParquetReader(self.format, base)
-        return TextReader(self.format, base, self.matrices)
+            for position, path in enumerate(paths):
+                groups = row_groups(path)
+                for part in row_ranges(groups, WHOLE_FILE):
+                    yield position, Range(path, groups[part.group].offset, part.size, part.first_row, part.rows)
+            return
+        plan = self.format.scan(paths, WHOLE_FILE)
+        wanted = 1  # the first mini-batch does not wait for many files, later ones are scanned by several threads
+        while ranges := plan.next_batch(wanted):
+            for position, offset, length, first, rows in ranges:
+                path = paths[position]
+                stream = path if _native.is_stream(path, self.format.encoding) else ""
+                yield position, Range(path, offset, length, first, rows, stream)
+            wanted = min(2 * wanted, FILES_AT_ONCE)
+
+    def reader(self, base: str) -> TextReader | ParquetReader | KeyedReader:
+        """A picklable reader of the columns of `schema`; relative paths are relative to `base`."""
+        reader: TextReader | ParquetReader
+        if isinstance(self.format, ParquetFormat):
+            reader = ParquetReader(self.format, base)
+        else:
+            reader = TextReader(self.format, base, self.matrices)
+        return reader if self.partition is None else KeyedReader(reader, self.partition, base)
 
     def total_bytes(self) -> int | None:
         """Bytes that the plan will cover; None when a file is compressed or decoded as a stream."""
@@ -176,6 +277,27 @@ class TabularDataset:
         """(path, size, mtime in ns) of every file."""
         states = [(path, Path(path).stat()) for path in self.paths]
         return [(path, state.st_size, state.st_mtime_ns) for path, state in states]
+
+
+def _of_ranges(index: int, ranges: tuple[Range, ...], dataset: int, group: Combination) -> MiniBatch:
+    """The mini-batch of a combination; with rows of one file it looks like any other."""
+    source, offset, length, first_row, rows, stream = ranges[0]
+    if len(ranges) > 1:
+        source, offset, first_row, stream = "", 0, 0, ""
+        length, rows = sum(one.length for one in ranges), sum(one.rows for one in ranges)
+    return MiniBatch(
+        index,
+        source,
+        offset,
+        length,
+        first_row,
+        rows,
+        dataset=dataset,
+        affinity=stream,
+        whole=True,
+        ranges=ranges if len(ranges) > 1 else (),
+        partition=group.values,
+    )
 
 
 def listed(path: str | Path | Sequence[str | Path]) -> list[str]:

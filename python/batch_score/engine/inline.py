@@ -21,7 +21,7 @@ from batch_score.faults import fault_of
 from batch_score.minibatch import tried
 from batch_score.worker.messages import Done, InitFailed, Launch, Ready, Task
 from batch_score.worker.pulse import AT_REST, Beat
-from batch_score.worker.scorer import load_scorer
+from batch_score.worker.scorer import load_scorer, profiled
 from batch_score.worker.stages import Stages
 from batch_score.worker.workplace import workplace
 
@@ -60,7 +60,7 @@ class InlineEngine:
         files = self._stack.enter_context(workplace(launch, launch.environment))
         begin, fatal = time.perf_counter(), True
         try:
-            scorer = load_scorer(launch.spec.scorer)
+            scorer = profiled(load_scorer(launch.spec.scorer), launch)
             fatal = False
             scorer.init()
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the script raises, sys.exit() too

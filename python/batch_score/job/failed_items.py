@@ -6,10 +6,10 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from batch_score.minibatch import FailedItem, Fault
+from batch_score.minibatch import FailedItem, Fault, places
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from batch_score.job.queue import Settled
     from batch_score.job.split import Bad, Scored
@@ -21,7 +21,8 @@ def failed_lines(settled: Settled) -> bytes:
     minibatch = settled.task.minibatch
     parts = [(one.part.start, _of_scored(minibatch, one)) for one in settled.scored]
     parts += [(one.part.start, _of_bad(minibatch, one, bad_items(settled, one))) for one in settled.bad]
-    lines = (line for _, part in sorted(parts, key=lambda part: part[0]) for line in part)
+    where = places(minibatch)
+    lines = (_placed(line, where) for _, part in sorted(parts, key=lambda part: part[0]) for line in part)
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     return text.encode("utf-8", "backslashreplace")  # a path need not be UTF-8
 
@@ -59,6 +60,13 @@ def _of_bad(minibatch: MiniBatch, bad: Bad, items: Iterable[FailedItem]) -> Iter
     """Items that failed for good, with the file that has the traceback."""
     for item in items:
         yield _line(minibatch, item, bad.part.tries, bad.failure.log if item.fault is bad.failure.fault else "")
+
+
+def _placed(line: dict[str, Any], where: Callable[[int], tuple[str, int]]) -> dict[str, Any]:
+    """A line with the item's own file, where those of several are counted through."""
+    if line["row"] is not None:
+        line["source"], line["row"] = where(line["row"])
+    return line
 
 
 def _line(minibatch: MiniBatch, item: FailedItem, tries: int, log: str) -> dict[str, Any]:

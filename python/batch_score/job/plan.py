@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 AHEAD = 64
 
 
+def grouped(datasets: Sequence[Dataset], partition_keys: Sequence[str] | None) -> tuple[Dataset, ...]:
+    """The datasets, with one mini-batch for each combination of `partition_keys` if these are given.
+
+    Raises:
+        ConfigError: A dataset does not have one of the keys.
+    """
+    return tuple(datasets) if partition_keys is None else tuple(dataset.grouped(partition_keys) for dataset in datasets)
+
+
 def plan(datasets: Sequence[Dataset], mini_batch_size: str | int | None) -> Iterator[list[MiniBatch]]:
     """The mini-batches of all datasets, in order, counted through."""
     index = 0

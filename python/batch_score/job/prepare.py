@@ -29,6 +29,7 @@ from batch_score.gpu.placement import (
 )
 from batch_score.job.fingerprint import Fingerprint
 from batch_score.job.layout import DRAFT, RUN_RECORD, SPOOL
+from batch_score.job.plan import grouped
 from batch_score.job.recorded import Recorded
 from batch_score.output.encoder import OutputOptions
 from batch_score.output.forms import encoder_for
@@ -110,7 +111,7 @@ def prepare(request: JobRequest) -> Prepared:
     inventory = read_devices()
     config, unused = _with_usable_device(given, inventory)
     assignments, notes = placement(config, inventory)
-    scorer = _scorer(config, request.datasets, key, assignments)
+    scorer = _scorer(config, grouped(request.datasets, given.partition_keys), key, assignments)
     run_dir = request.run_dir.resolve()
     output, options = _output(config, request, run_dir, scorer)
     encoder = encoder_for(options) if options else None
@@ -128,6 +129,7 @@ def prepare(request: JobRequest) -> Prepared:
         node=NODE,
         logging_level=config.logging_level,
         reader_threads=_reader_threads(config, assignments),
+        profiling_module=config.profiling_module,
     )
     return Prepared(
         config=config,
@@ -361,4 +363,4 @@ def make_folder(folder: Path) -> None:
 
 def with_inline_defaults(config: ParallelRunConfig) -> ParallelRunConfig:
     """The configuration for one worker in this process."""
-    return replace(config, engine="inline", process_count_per_node=1)
+    return replace(config, engine="inline", process_count_per_node=1, processes_per_gpu=1)

@@ -55,7 +55,7 @@ def _dataset(record: Recorded, origin: Origin | None) -> Dataset:
             "run its ParallelRunStep again"
         )
     if origin.kind == FILE:
-        return FileDataset.from_files(origin.inputs)
+        return FileDataset.from_files(origin.inputs, partition_format=origin.options.partition_format)
     return TabularDataset.opened(origin)
 
 

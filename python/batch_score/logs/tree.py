@@ -31,6 +31,7 @@ What batch-score itself did
   sys/job_report/process_summary.csv, node_summary.csv  its sums per worker and per node
   sys/node/<node>/<process>.txt                         worker: one line per mini-batch, and its own messages
   sys/node/<node>/<process>.stdout.txt, .stderr.txt     what libraries and child processes wrote past Python
+  sys/node/<node>/<process>.profile                     for Python's pstats, with profiling_module
   sys/error/                                            failures that are not the entry script's
 
 What the machine was doing (one sample every resource_monitor_interval seconds, 0 turns it off)
@@ -132,6 +133,10 @@ class LogTree:
     def worker_stderr(self, process: str) -> Path:
         """File descriptor 2 of a worker, which its child processes inherit."""
         return self.root / "sys" / "node" / self.node / f"{process}.stderr.txt"
+
+    def profile(self, process: str) -> Path:
+        """The profile of a worker's script."""
+        return self.root / "sys" / "node" / self.node / f"{process}.profile"
 
     @property
     def entry_script_folder(self) -> Path:

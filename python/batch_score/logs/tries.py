@@ -254,6 +254,9 @@ def _detail(minibatch: MiniBatch, outcome: Outcome) -> str:
     items = "" if outcome.part is None else f'"items": {list(outcome.part)}, '
     if minibatch.files:
         place = f'"files": [{", ".join(map(_json_text, minibatch.files[:_LONGEST_LISTING]))}]'
+    elif minibatch.ranges:
+        sources = ", ".join(_json_text(one.source) for one in minibatch.ranges[:_LONGEST_LISTING])
+        place = f'"sources": [{sources}], "length": {minibatch.length}'
     else:
         source = _json_text(minibatch.source)
         place = f'"source": {source}, "offset": {minibatch.offset}, "length": {minibatch.length}'

@@ -18,6 +18,7 @@ from batch_score.minibatch import ROW
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from batch_score.minibatch import Range
     from batch_score.output.align import Positions
     from batch_score.output.tabulate import Column
 
@@ -75,6 +76,27 @@ def tabular_keys(key: Key, source: str, ordinals: npt.NDArray[np.integer[Any]], 
             hint = f"did you mean {near[0]!r}" if near else f"its columns are {', '.join(table.column_names)}"
             raise ConfigError(f"{source} has no column {name!r} to use as a key: {hint}")
     return table.select(list(key)).replace_schema_metadata(None)
+
+
+def joined_keys(
+    key: Key, ranges: Sequence[Range], ordinals: npt.NDArray[np.integer[Any]], table: pa.Table
+) -> pa.Table | None:
+    """Builds the keys of a mini-batch of rows from several files; arguments and result are those of `tabular_keys`.
+
+    Args:
+        key: What `parse_key()` returned.
+        ranges: The rows of each file.
+        ordinals: `[items]`, ordinals of the rows, counted from 0 through all the files.
+        table: The rows, one per ordinal; only a list of columns reads it.
+    """
+    if key != "auto":
+        return tabular_keys(key, ranges[0].source, ordinals, table)
+    starts = np.cumsum([0, *(one.rows for one in ranges[:-1])], dtype=np.int64)
+    first = np.array([one.first_row for one in ranges], dtype=np.int64)
+    files = np.searchsorted(starts, ordinals, side="right") - 1
+    names = as_texts([_path_text(one.source) for one in ranges])
+    source = pa.DictionaryArray.from_arrays(as_column(files.astype(np.int32)), names)
+    return pa.table({SOURCE: source, ROW: as_column(ordinals - starts[files] + first[files])})
 
 
 def file_keys(key: Key, files: Sequence[str]) -> pa.Table | None:

@@ -50,6 +50,7 @@ class WorkerSpec:
         node: Name of the node in the log tree.
         logging_level: Lowest level written.
         reader_threads: Threads that read mini-batches ahead, at first and at most.
+        profiling_module: Profiles the scorer's calls; None for no profile.
     """
 
     scorer: ScriptLocation | ModelSpec
@@ -63,6 +64,7 @@ class WorkerSpec:
     node: str
     logging_level: str
     reader_threads: tuple[int, int] = (1, 1)
+    profiling_module: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from batch_score.worker.messages import (
 from batch_score.worker.pulse import ENCODE, INIT, RUN, Pulse
 from batch_score.worker.read_ahead import ReadAhead
 from batch_score.worker.reading import Reading
-from batch_score.worker.scorer import load_scorer
+from batch_score.worker.scorer import load_scorer, profiled
 from batch_score.worker.stages import Stages
 from batch_score.worker.workplace import workplace
 
@@ -128,7 +128,7 @@ class Worker:
         begin = time.perf_counter()
         where, fatal = "loading the scorer", True
         try:
-            scorer = load_scorer(launch.spec.scorer)
+            scorer = profiled(load_scorer(launch.spec.scorer), launch)
             where, fatal = "init()", False
             scorer.init()
         except BaseException as error:  # noqa: BLE001 - a script's sys.exit() in init() is a failure too

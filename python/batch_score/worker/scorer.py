@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from batch_score import entry_script
 from batch_score.dataset.base import FileBatch
 from batch_score.entry_script import MiniBatchContext
+from batch_score.logs.tree import LogTree
 
 if TYPE_CHECKING:
     from batch_score.dataset.base import Batch, TableBatch
     from batch_score.dataset.frame import Frames
     from batch_score.onnx.spec import ModelSpec
-    from batch_score.worker.messages import Task
+    from batch_score.worker.messages import Launch, Task
 
 
 class Scorer(Protocol):
@@ -62,7 +63,13 @@ class ScriptScorer:
 
     def run(self, items: Any, task: Task) -> Any:
         """Calls the script's `run()`."""
-        context = MiniBatchContext(task.minibatch.index, task.first_item + task.span[0], task.attempt, items)
+        context = MiniBatchContext(
+            minibatch_index=task.minibatch.index,
+            global_row_index_lower_bound=task.first_item + task.span[0],
+            retry_count=task.attempt,
+            dataset=items,
+            partition_key_value=dict(task.minibatch.partition),
+        )
         return self._script.call(items, context)
 
     def take_notes(self) -> dict[str, str]:
@@ -110,3 +117,13 @@ def load_scorer(spec: entry_script.ScriptLocation | ModelSpec) -> Scorer:
     if isinstance(spec, entry_script.ScriptLocation):
         return ScriptScorer(entry_script.load(spec))
     return ModelScorer(spec)
+
+
+def profiled(scorer: Scorer, launch: Launch) -> Scorer:
+    """The scorer, with a profile of its calls in the log tree if the job asks for one."""
+    if launch.spec.profiling_module is None:
+        return scorer
+    from batch_score.worker.profiling import ProfiledScorer  # noqa: PLC0415 - few jobs want it
+
+    tree = LogTree(launch.spec.run_dir / "logs", launch.spec.node)
+    return ProfiledScorer(scorer, launch.spec.profiling_module, tree.profile(launch.name))

@@ -16,7 +16,7 @@ from batch_score.minibatch import FailedItem, Fault, MiniBatch, Outcome, Status,
 from batch_score.output.align import missing_items, positions
 from batch_score.output.encoder import Encoded
 from batch_score.output.forms import encoder_for
-from batch_score.output.keys import file_keys, tabular_keys
+from batch_score.output.keys import file_keys, joined_keys, tabular_keys
 from batch_score.output.returned import accept
 from batch_score.worker.reading import Reading
 
@@ -118,6 +118,8 @@ class Stages:
     def _keys(self, task: Task, batch: Batch) -> pa.Table | None:
         if isinstance(batch, FileBatch):
             return file_keys(self._spec.key, task.minibatch.files[slice(*task.span)])
+        if task.minibatch.ranges:
+            return joined_keys(self._spec.key, task.minibatch.ranges, batch.ordinals, batch.table)
         return tabular_keys(self._spec.key, task.minibatch.source, batch.ordinals, batch.table)
 
     def _outcome(self, ran: Ran, encoded: Encoded, where: Positions | None, begin: float) -> Outcome:
