@@ -7,7 +7,7 @@ import json
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from tests.integration.running import tries
+from tests.integration.running import tries, wait_for
 from tests.models import named_inputs, weighted_sum
 
 from batch_score import FileDataset, TabularDataset
@@ -315,3 +315,31 @@ def test_a_step_goes_on_with_equal_keys_and_begins_anew_with_others(tmp_path, mo
     other = step(["n", "m"])
     assert not other.reused
     assert other.totals.mini_batches_succeeded == 3
+
+
+def test_groups_survive_a_killed_coordinator_exactly_once(tmp_path, batch_score, script):
+    for store in range(12):
+        for part in "ab":
+            path = tmp_path / "in" / f"s{store}" / part / "t.csv.gz"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(gzip.compress("".join(f"{n}\n" for n in ["id", *range(5)]).encode()))
+    text = """
+        import time
+        def run(rows, context):
+            time.sleep(0.1)
+            return rows.assign(of=context.partition_key_value["store"])
+    """
+    keys = ("--partition-format", "/{store}/{part}/t.csv.gz", "--partition-keys", "store")
+    with batch_score.started(script(text), "in", *keys, "--run-dir", "r", "--process-count-per-node", "2") as process:
+        output = tmp_path / "r" / "outputs" / "predictions.csv"
+        wait_for(lambda: output.exists() and output.stat().st_size > 300)
+        process.kill()
+    wait_for(lambda: not batch_score.alive())
+    before = len(lines(output))
+    assert 0 < before < 120
+    again = batch_score("resume", "r", "--json", "--quiet")
+    assert again.code == 0, again.err
+    found = sorted((row["source"], int(row["row"]), int(row["id"]), row["of"]) for row in lines(output))
+    assert found == sorted(
+        (f"in/s{s}/{part}/t.csv.gz", n, n, f"s{s}") for s in range(12) for part in "ab" for n in range(5)
+    )

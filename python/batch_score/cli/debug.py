@@ -141,7 +141,7 @@ def _changed(given: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that are given beside a run; those that decide what an item is must be the run's."""
     free = {field.name for field in fields(ParallelRunConfig) if not rules(field).fixed}
     changed = {name: value for name, value in told(given).items() if name not in OURS}
-    for name in changed.keys() - free:
+    for name in sorted(changed.keys() - free):
         raise ConfigError(f"the {name} of a run is as it was; leave out --{name.replace('_', '-')}")
     return changed
 

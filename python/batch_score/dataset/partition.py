@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
-from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Self
 
@@ -174,15 +173,16 @@ def no_keys(keys: Sequence[str]) -> ConfigError:
 
 def in_lists(minibatches: Iterable[MiniBatch], most: int, most_bytes: int) -> Iterator[list[MiniBatch]]:
     """Mini-batches in lists of at most `most` and about `most_bytes`, so that the first ones do not wait for others."""
-    taken = size = 0
-
-    def number(minibatch: MiniBatch) -> tuple[int, int]:
-        nonlocal taken, size
-        begun, taken, size = (taken // most, size // most_bytes), taken + 1, size + minibatch.length
-        return begun
-
-    for _, some in groupby(minibatches, number):
-        yield list(some)
+    some: list[MiniBatch] = []
+    size = 0
+    for minibatch in minibatches:
+        some.append(minibatch)
+        size += minibatch.length
+        if len(some) >= most or size >= most_bytes:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def _literal(text: str) -> str:

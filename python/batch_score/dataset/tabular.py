@@ -248,13 +248,15 @@ class TabularDataset:
                     yield position, Range(path, groups[part.group].offset, part.size, part.first_row, part.rows)
             return
         plan = self.format.scan(paths, WHOLE_FILE)
-        wanted = 1  # the first mini-batch does not wait for many files, later ones are scanned by several threads
-        while ranges := plan.next_batch(wanted):
+        wanted = scanned = size = 0
+        # Small files many at a time, by several threads; of large ones none waits for the next.
+        while ranges := plan.next_batch(wanted or 1):
             for position, offset, length, first, rows in ranges:
                 path = paths[position]
+                scanned, size = scanned + 1, size + length
                 stream = path if _native.is_stream(path, self.format.encoding) else ""
                 yield position, Range(path, offset, length, first, rows, stream)
-            wanted = min(2 * wanted, FILES_AT_ONCE)
+            wanted = min(FILES_AT_ONCE, PLAN_BYTES * scanned // size)
 
     def reader(self, base: str) -> TextReader | ParquetReader | KeyedReader:
         """A picklable reader of the columns of `schema`; relative paths are relative to `base`."""
