@@ -12,7 +12,7 @@ DEPTH = 4
 
 
 def mlp(path, hidden=HIDDEN, spread=0.4):
-    """A network with hidden layers of 64 and 32, or of other sizes; `spread` is the standard deviation of its weights."""
+    """A network with hidden layers of 64 and 32, or others; `spread` is the standard deviation of its weights."""
     random = np.random.default_rng(7)
     weights, nodes, last = {}, [], "x"
     for layer, (rows, columns) in enumerate(itertools.pairwise((INPUTS, *hidden, 1))):
