@@ -1,27 +1,7 @@
-"""The models that are scored with; weights are random, so nothing has to be downloaded."""
-
-import itertools
+"""A network of ResNet-50's shape; its weights are random, so that nothing has to be downloaded."""
 
 import numpy as np
 from tests.models import FLOAT, UINT8, node, save, value
-
-INPUTS = 20
-
-
-def mlp(path, hidden):
-    """`x [N, 20]` through layers of `hidden` units each to a probability `p [N, 1]`."""
-    random = np.random.default_rng(7)
-    weights, nodes, last = {}, [], "x"
-    for layer, (rows, columns) in enumerate(itertools.pairwise((INPUTS, *hidden, 1))):
-        weights[f"w{layer}"] = random.normal(0, rows**-0.5, (rows, columns)).astype(np.float32)
-        weights[f"b{layer}"] = random.normal(0, 0.2, columns).astype(np.float32)
-        nodes.append(node("Gemm", [last, f"w{layer}", f"b{layer}"], [f"g{layer}"]))
-        last = f"g{layer}"
-        if layer < len(hidden):
-            nodes.append(node("Relu", [last], [f"r{layer}"]))
-            last = f"r{layer}"
-    nodes.append(node("Sigmoid", [last], ["p"]))
-    return save(path, [value("x", FLOAT, ["N", INPUTS])], [value("p", FLOAT, ["N", 1])], nodes, weights)
 
 
 class _Network:

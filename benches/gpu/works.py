@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow.csv as pacsv
-from benches.gpu import models
 from benches.gpu.data import Size, images
+from benches.gpu.models import resnet
 from benches.peers.data import prepare
 from benches.peers.measure import ROOT
+from benches.peers.models import mlp
 from benches.peers.score import FEATURES
 
 from batch_score import FileDataset, ParallelRunConfig, ParallelRunStep, TabularDataset
@@ -47,6 +48,12 @@ class Bench:
     device: str
     uuid: str
     threads: int
+
+    @property
+    def mlp(self):
+        """The network for tables; its weights are small enough that scores are not all 0 and 1."""
+        hidden = self.size.hidden
+        return mlp(self.folder / "mlp.onnx", hidden, spread=max(hidden) ** -0.5)
 
     def alone(self, **request):
         """What `benches.gpu.alone` says, in a process that sees the same device as the workers."""
@@ -111,7 +118,7 @@ def score_table(bench, reader_threads):
     """The network for tables, for each number of reading threads (None for the default)."""
     size = bench.size
     data = prepare(bench.folder, size.megabytes)
-    model = models.mlp(bench.folder / "mlp.onnx", size.hidden)
+    model = bench.mlp
     rows = MINI_BATCH_BYTES // ROW_BYTES
     alone = bench.alone(what="table", model=str(model), matrix=data.matrix, rows=rows)
     found = {}
@@ -144,7 +151,7 @@ def score_images(bench):
     size = bench.size
     paths = [str(path) for path in images(bench.folder, size.images, size.side)]
     shape = {"width": size.width, "blocks": size.blocks, "side": size.side}
-    model = models.resnet(bench.folder / "resnet.onnx", **shape)
+    model = resnet(bench.folder / "resnet.onnx", **shape)
     held = paths[:HELD]
     repeats = max(1, len(paths) // len(held))
     request = {"model": str(model), "script": str(SCRIPT), "batch": size.batch}
@@ -165,7 +172,7 @@ def score_images(bench):
 def devices_agree(bench):
     """The largest difference between scores on the device and on the CPU, on the first rows of the table."""
     data = prepare(bench.folder, bench.size.megabytes)
-    model = models.mlp(bench.folder / "mlp.onnx", bench.size.hidden)
+    model = bench.mlp
     part = bench.folder / "first.csv"
     pd.read_csv(data.plain[0], nrows=2000).to_csv(part, index=False)
     scores = []

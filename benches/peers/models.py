@@ -11,16 +11,16 @@ TREES = 100
 DEPTH = 4
 
 
-def mlp(path):
-    """A network with hidden layers of 64 and 32."""
+def mlp(path, hidden=HIDDEN, spread=0.4):
+    """A network with hidden layers of 64 and 32, or others; `spread` is the standard deviation of its weights."""
     random = np.random.default_rng(7)
     weights, nodes, last = {}, [], "x"
-    for layer, (rows, columns) in enumerate(itertools.pairwise((INPUTS, *HIDDEN, 1))):
-        weights[f"w{layer}"] = random.normal(0, 0.4, (rows, columns)).astype(np.float32)
+    for layer, (rows, columns) in enumerate(itertools.pairwise((INPUTS, *hidden, 1))):
+        weights[f"w{layer}"] = random.normal(0, spread, (rows, columns)).astype(np.float32)
         weights[f"b{layer}"] = random.normal(0, 0.2, columns).astype(np.float32)
         nodes.append(node("Gemm", [last, f"w{layer}", f"b{layer}"], [f"g{layer}"]))
         last = f"g{layer}"
-        if layer < len(HIDDEN):
+        if layer < len(hidden):
             nodes.append(node("Relu", [last], [f"r{layer}"]))
             last = f"r{layer}"
     nodes.append(node("Sigmoid", [last], ["p"]))
