@@ -203,3 +203,14 @@ def test_the_path_of_every_file_is_looked_at(tmp_path):
         list(files.plan(None, dataset=0, first_index=0))
     with pytest.raises(InputError, match="does not match"):
         list(files.grouped(["x"]).plan(None, dataset=0, first_index=0))
+
+
+def test_keys_stand_behind_the_path(tmp_path):
+    path = tmp_path / "A" / "t.csv"
+    path.parent.mkdir()
+    path.write_text("id\n1\n", encoding="utf-8")
+    dataset = TabularDataset.from_delimited_files(path, partition_format="/{store}/t.csv", include_path=True)
+    [[minibatch]] = dataset.plan(None, dataset=0, first_index=0)
+    table = dataset.reader("/").read(minibatch).table
+    assert dataset.schema.names == table.column_names == ["id", "Path", "store"]
+    assert table.to_pylist() == [{"id": 1, "Path": str(path), "store": "A"}]
