@@ -19,7 +19,7 @@ LAYERS = [
     {"engine"},
     {"worker"},
     {"dataset", "entry_script", "onnx", "output", "gpu", "monitor"},
-    {"config", "minibatch", "logs", "flags", "progress", "column", "arrow"},
+    {"config", "minibatch", "logs", "flags", "progress", "column", "arrow", "registry", "telemetry"},
     {"errors", "_native", "importing"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
@@ -31,6 +31,7 @@ OPTIONAL = {
     "PIL": set(),
     "click": {"cli"},
     "onnxruntime": {"onnx"},
+    "opentelemetry": {"telemetry"},
     "psutil": {"monitor"},
     "pynvml": {"gpu"},
     "rich": {"progress"},

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from batch_score.onnx.binding import Binding
     from batch_score.output.encoder import OutputOptions
     from batch_score.output.keys import Key
+    from batch_score.worker.names import ScriptNames
 
 # Exit codes of a worker, of numbers that neither sysexits.h nor shells use: its connection to the coordinator broke;
 # one of its own threads failed.
@@ -67,6 +68,7 @@ class WorkerSpec:
         run_dir: Where the logs go, absolute.
         node: Name of the node in the log tree.
         logging_level: Lowest level written.
+        names: What scripts of other systems can import, None for nothing.
     """
 
     scorer: ScriptLocation | ModelSpec
@@ -79,6 +81,7 @@ class WorkerSpec:
     run_dir: Path
     node: str
     logging_level: str
+    names: ScriptNames | None = None
 
 
 @dataclass(frozen=True, slots=True)
