@@ -1,11 +1,13 @@
 """What runs log, as JSON lines in their run directory: `metrics.jsonl` for values, `events.jsonl` for all else.
 
 Any number of processes write to the same files: a line is appended by one call of the system, which puts it behind
-whatever is there. A line that a full disk or a kill has cut off is closed by the next one and passed over by readers.
+whatever is there. A line that a full disk or a kill has cut off is closed by the next one and passed over by readers;
+to know such a line from one that another process is just writing, writers take turns.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -29,6 +31,7 @@ def append(path: Path, record: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # until it is closed
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
             line = b"\n" + line

@@ -114,7 +114,7 @@ class Job:
         self._queue = MiniBatchQueue(config.run_max_try, bisect=config.on_failure == "bisect")
         self._engine = _engine(config.engine)
         self._telemetry = stack.enter_context(
-            telemetry(os.environ, process=COORDINATOR, loggers=[logging.getLogger("batch_score")])
+            telemetry(os.environ, process=COORDINATOR, loggers=[logging.getLogger("batch_score")], scripts=False)
         )
         self._telemetry.begin(prepared.run_dir.name, {"run": prepared.run_dir.name, "scorer": prepared.spec.argv[0]})
         self._telemetry.count(lambda: self._ledger.totals.counters)

@@ -131,19 +131,19 @@ class Otlp(Telemetry):
             self._step.end()
 
     @contextmanager
-    def listening(self, loggers: Sequence[logging.Logger]) -> Iterator[None]:
-        """Sends the records of these loggers, and the values that scripts log; sends what is left at the end."""
+    def listening(self, loggers: Sequence[logging.Logger], *, scripts: bool) -> Iterator[None]:
+        """Sends the records of these loggers, and the values of scripts if it is to; sends what is left at the end."""
         values = logging.getLogger(METRICS)
-        level = values.level
-        values.setLevel(METRIC_LEVEL)
         with ExitStack() as stack:
             theirs = logging.getLogger("opentelemetry")
             _attach(stack, theirs, _Own())  # to the last: it speaks while it closes
             stack.callback(setattr, theirs, "propagate", theirs.propagate)
             theirs.propagate = False  # the entry script has nothing to do with it
             stack.callback(self._close)
-            stack.callback(values.setLevel, level)
-            _attach(stack, values, _Values(self._value))
+            if scripts:
+                stack.callback(values.setLevel, values.level)
+                values.setLevel(METRIC_LEVEL)
+                _attach(stack, values, _Values(self._value))
             for one in loggers:
                 _attach(stack, one, _Records(self._emit))
             yield

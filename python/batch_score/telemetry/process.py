@@ -43,7 +43,7 @@ def _installed() -> bool:
 
 @contextmanager
 def telemetry(
-    environment: Mapping[str, str], *, process: str, loggers: Sequence[logging.Logger] = ()
+    environment: Mapping[str, str], *, process: str, loggers: Sequence[logging.Logger] = (), scripts: bool = True
 ) -> Iterator[Telemetry]:
     """Telemetry of this process, for a while; what waits to be sent is sent at the end, for some seconds at most.
 
@@ -51,6 +51,7 @@ def telemetry(
         environment: The environment of this process.
         process: What it is called, as in the log tree.
         loggers: Their records are sent too.
+        scripts: It runs scripts, and the values that they log are sent.
     """
     if not wanted(environment) or not _installed():
         yield Telemetry()
@@ -58,5 +59,5 @@ def telemetry(
     from batch_score.telemetry.otlp import Otlp  # noqa: PLC0415 - an optional package, and half a second
 
     sender = Otlp(environment, process)
-    with sender.listening(loggers):
+    with sender.listening(loggers, scripts=scripts):
         yield sender
