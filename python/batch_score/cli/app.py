@@ -205,7 +205,7 @@ def model() -> None:
 @click.option("--description", help="a few words")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 def register(name: str, path: Path, tags: tuple[str, ...], description: str | None, *, as_json: bool) -> None:
-    """Copy the file or folder PATH into the registry as the next version of NAME."""
+    """Keep the file or folder PATH as the next version of NAME."""
     from batch_score.cli.model import register_model  # noqa: PLC0415 - --help needs none of it
 
     register_model(name, path, tags, description, sys.stdout, as_json=as_json)

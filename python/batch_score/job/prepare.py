@@ -34,7 +34,6 @@ from batch_score.output.encoder import OutputOptions
 from batch_score.output.forms import encoder_for
 from batch_score.output.keys import Key, parse_key
 from batch_score.output.settings import read_settings, unused_settings
-from batch_score.registry import Registry
 from batch_score.telemetry.process import notes as told
 from batch_score.worker.messages import ModelSpec, WorkerSpec
 from batch_score.worker.names import ScriptNames
@@ -343,6 +342,8 @@ def _with_version(model_dir: str | None) -> str | None:
     """A registered model by name and version, so that the run goes on with the same one; all else as it is."""
     if model_dir is None or Path(model_dir).exists():
         return model_dir
+    from batch_score.registry import Registry  # noqa: PLC0415 - few jobs have a registered model
+
     try:
         return Registry().get(model_dir).id
     except ModelError as error:
@@ -356,6 +357,8 @@ def _model_dir(model_dir: str | None) -> Path | None:
     path = Path(model_dir).absolute()
     if path.exists():
         return path if path.is_dir() else path.parent
+    from batch_score.registry import Registry  # noqa: PLC0415 - as above
+
     return Registry().get(model_dir).folder
 
 
