@@ -350,9 +350,11 @@ TRAIN = """
     import argparse
     import os
     from azureml.core import Run, Workspace, Datastore, Environment, Experiment
+    from azureml.core.run import _OfflineRun
 
     run = Run.get_context()
     if run.id.startswith("OfflineRun"):
+        assert isinstance(run, _OfflineRun)
         ws = Workspace.from_config()
     else:
         ws = run.experiment.workspace

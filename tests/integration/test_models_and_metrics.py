@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 from tests.integration.running import numbers
 
+import batch_score as batch_score_package
 from batch_score import ParallelRunConfig, ParallelRunStep, TabularDataset
 from batch_score.azureml.core import Environment
 from batch_score.azureml.metrics import records
@@ -208,6 +210,22 @@ def test_what_workers_log_lands_in_the_run_directory(tmp_path, batch_score, scri
     events = list(records(done.run_dir / "events.jsonl"))
     assert {"process000", "process001"} >= {tag for event in events for tag in event.get("set", ())}
     assert sum(event["kind"] == "status" for event in events) == count
+
+
+def test_without_the_azureml_part_everything_else_works(tmp_path, batch_score, script):
+    package = Path(batch_score_package.__file__).parent
+    shutil.copytree(package, tmp_path / "site" / "batch_score", ignore=shutil.ignore_patterns("azureml", "__pycache__"))
+    script("import sys\ndef run(rows):\n    return rows\n")
+    script("import azureml.core\ndef run(rows):\n    return rows\n", name="asking.py")
+    numbers(tmp_path / "t.csv", 3)
+    path = os.pathsep.join([str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    (tmp_path / "m.pkl").touch()
+    assert batch_score("model", "register", "m", "m.pkl", PYTHONPATH=path, BATCH_SCORE_MODELS="models").code == 0
+    done = batch_score.run("score.py", "t.csv", "--model-dir", "m.pkl", PYTHONPATH=path)
+    assert done.code == 0, done.err
+    done = batch_score.run("asking.py", "t.csv", PYTHONPATH=path)
+    assert done.code == 1
+    assert "ModuleNotFoundError: No module named 'azureml'" in done.err
 
 
 UNKNOWN = """

@@ -244,6 +244,11 @@ def test_a_script_as_a_step_sends_what_it_logs(tmp_path, batch_score, script, co
     assert done.code == 0, done.err
     (point,) = collector.metrics["batch_score.script.value"]
     assert (point.as_int, plain(point.attributes)["batch_score.run"]) == (7, "step-1")
+    (span,) = collector.spans
+    assert (span.name, span.status.code) == ("step step-1", 1)
+    script("raise SystemExit(3)\n")
+    assert batch_score.program(code, "score.py", **telling(collector.endpoint), **where).code == 3
+    assert (collector.spans[1].status.code, collector.spans[1].status.message) == (2, "exit code 3")
 
 
 @contextmanager
@@ -273,6 +278,15 @@ def test_no_job_waits_for_a_collector(collector_that_fails, tmp_path, batch_scor
         path.read_text() for path in done.logs.glob("user/stderr/*/*")
     )
     assert "does not answer" in (done.logs / "sys" / "master_role.txt").read_text()
+
+
+def test_a_variable_of_opentelemetry_that_is_wrong_costs_no_job(tmp_path, batch_score, script, collector):
+    script(SCORE)
+    numbers(tmp_path / "t.csv", 3)
+    asked = telling(collector.endpoint, OTEL_BSP_MAX_QUEUE_SIZE="-1", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="7")
+    done = batch_score.run("score.py", "t.csv", "--run-dir", "job", **asked)
+    assert done.code == 0, done.err
+    assert "telemetry cannot be set up" in (done.logs / "sys" / "master_role.txt").read_text()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from batch_score.azureml.core import Datastore, Environment, Experiment, Model, Run, Workspace
-from batch_score.azureml.core.environment import CondaDependencies
+from batch_score.azureml.core.authentication import ServicePrincipalAuthentication
+from batch_score.azureml.core.compute import AmlCompute, ComputeTarget
+from batch_score.azureml.core.conda_dependencies import CondaDependencies
+from batch_score.azureml.core.runconfig import DEFAULT_CPU_IMAGE, RunConfiguration
 from batch_score.errors import ConfigError, ModelError, ScorerError
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -143,7 +146,9 @@ def test_a_workspace_has_the_names_of_the_nearest_file(tmp_path, monkeypatch):
 
 
 def test_a_workspace_keeps_no_secret(tmp_path):
-    workspace = Workspace("s", "g", "w", auth="very secret")
+    login = ServicePrincipalAuthentication("t", "id", service_principal_password="very secret")  # noqa: S106 - is it kept?
+    assert "very secret" not in repr(vars(login))
+    workspace = Workspace("s", "g", "w", auth=login)
     assert "very secret" not in repr(vars(workspace))
     assert workspace.folder == tmp_path / "ws"
     assert workspace.get_details()["name"] == "w"
@@ -151,7 +156,13 @@ def test_a_workspace_keeps_no_secret(tmp_path):
 
 def test_any_compute_target_is_this_machine(workspace):
     assert "cluster" in workspace.compute_targets
-    assert workspace.compute_targets["cluster"] == "cluster"
+    target = workspace.compute_targets["cluster"]
+    assert (target.name, str(target), target.provisioning_state) == ("cluster", "cluster", "Succeeded")
+    settings = AmlCompute.provisioning_configuration(vm_size="STANDARD_D2_V2", max_nodes=4)
+    made = ComputeTarget.create(workspace, "other", settings)
+    made.wait_for_completion(show_output=True)
+    assert made.name == "other"
+    assert AmlCompute(workspace=workspace, name="third").get_status().provisioning_state == "Succeeded"
 
 
 def test_a_datastore_is_a_folder(workspace, tmp_path):
@@ -247,7 +258,8 @@ def test_an_environment_is_put_together_as_notebooks_do(workspace):
     )
     environment.python.conda_dependencies.add_pip_package("no-such-package-1")
     environment.docker.enabled = True
-    environment.docker.base_image = "some/image"
+    environment.docker.base_image = DEFAULT_CPU_IMAGE
+    assert RunConfiguration().environment.differences() == ()
     environment.environment_variables = {"A": "b"}
     environment.register(workspace)
     found = Environment.get(workspace, "env")

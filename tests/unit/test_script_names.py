@@ -54,6 +54,7 @@ def test_a_plain_import_of_the_package_gives_its_parts():
     assert azureml.core.Run is azureml.core.run.Run
     assert {"Dataset", "Model", "Run"} <= set(dir(azureml.core))
     assert azureml.core.__doc__
+    assert azureml.core.VERSION
 
 
 def test_they_are_there_for_a_while_only():
@@ -85,8 +86,8 @@ def test_nothing_is_loaded_before_a_script_asks():
 @pytest.mark.parametrize(
     ("statement", "advice"),
     [
-        ("from azureml.core import ComputeTarget", "jobs run on this machine"),
-        ("from azureml.core.compute import AmlCompute", "jobs run on this machine"),
+        ("from azureml.core import ScriptRunConfig", "PythonScriptStep of batch_score.azureml"),
+        ("from azureml.core.webservice import AksWebservice", "services are not part of a job"),
         ("from azureml.core import Nothing", "install the package that has it"),
         ("import azureml.core.nothing", "install the package that has it"),
         ("from azureml.train.automl import AutoMLConfig", "install the package that has it"),
@@ -97,7 +98,9 @@ def test_an_unknown_name_says_what_is_missing_and_what_to_do(statement, advice):
     with pytest.raises(ModuleNotFoundError) as caught:
         exec(statement)  # noqa: S102 - as scripts do
     assert str(caught.value).startswith("azureml.")
-    assert "is not provided by batch-score, whose azureml.core has Dataset, Datastore" in str(caught.value)
+    assert "is not provided by batch-score, whose azureml.core has ComputeTarget, Dataset, Datastore" in str(
+        caught.value
+    )
     assert advice in str(caught.value)
 
 

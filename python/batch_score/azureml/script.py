@@ -10,12 +10,19 @@ import logging
 import os
 import runpy
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batch_score.job.prepare import SCRIPT_NAMES
 from batch_score.telemetry.process import telemetry
 from batch_score.worker.azureml_user import Agent, provided
 from batch_score.worker.names import importable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from batch_score.telemetry.base import Telemetry
 
 USAGE = "usage: python -m batch_score.azureml.script SCRIPT [ARGUMENTS...]"
 
@@ -32,8 +39,31 @@ def main(arguments: list[str]) -> None:
         del sys.path[0]  # the current folder, because of -m
     sys.path.insert(0, str(script.parent))
     told = [logging.getLogger()]
-    with provided(_agent()), importable(SCRIPT_NAMES), telemetry(os.environ, process="script", loggers=told):
+    with (
+        provided(_agent()),
+        importable(SCRIPT_NAMES),
+        telemetry(os.environ, process="script", loggers=told) as sender,
+        _step(sender, script),
+    ):
         runpy.run_path(str(script), run_name="__main__")
+
+
+@contextmanager
+def _step(sender: Telemetry, script: Path) -> Iterator[None]:
+    """Tells of the script as of a step."""
+    run = os.environ.get("AZUREML_RUN_ID")
+    sender.begin(run or script.stem, {"run": run, "scorer": str(script)})
+    cause = ""
+    try:
+        yield
+    except SystemExit as end:
+        cause = f"exit code {end.code}" if end.code else ""
+        raise
+    except BaseException as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        sender.end("failed" if cause else "completed", cause, {})
 
 
 def _agent() -> Agent:

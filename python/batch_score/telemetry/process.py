@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -9,8 +10,11 @@ from typing import TYPE_CHECKING
 from batch_score.telemetry.base import Telemetry
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Iterator, Mapping, Sequence
+
+    from batch_score.telemetry.otlp import Otlp
+
+logger = logging.getLogger(__name__)
 
 ENDPOINT, DISABLED, PROTOCOL = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_SDK_DISABLED", "OTEL_EXPORTER_OTLP_PROTOCOL"
 HTTP = "http/protobuf"
@@ -53,11 +57,20 @@ def telemetry(
         loggers: Their records are sent too.
         scripts: It runs scripts, and the values that they log are sent.
     """
-    if not wanted(environment) or not _installed():
+    sender = _sender(environment, process) if wanted(environment) and _installed() else None
+    if sender is None:
         yield Telemetry()
         return
-    from batch_score.telemetry.otlp import Otlp  # noqa: PLC0415 - an optional package, and half a second
-
-    sender = Otlp(environment, process)
     with sender.listening(loggers, scripts=scripts):
         yield sender
+
+
+def _sender(environment: Mapping[str, str], process: str) -> Otlp | None:
+    """What sends, None where a variable of OpenTelemetry has a value that it cannot work with."""
+    from batch_score.telemetry.otlp import Otlp  # noqa: PLC0415 - an optional package, and half a second
+
+    try:
+        return Otlp(environment, process)
+    except Exception as error:  # noqa: BLE001 - a job does not fail for it
+        logger.warning("telemetry cannot be set up, nothing is sent: %s: %s", type(error).__name__, error)
+        return None

@@ -5,7 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from batch_score._native import __version__
+
 if TYPE_CHECKING:
+    from batch_score.azureml.core.compute import ComputeTarget
     from batch_score.azureml.core.datastore import Datastore
     from batch_score.azureml.core.environment import Environment
     from batch_score.azureml.core.experiment import Experiment
@@ -13,10 +16,13 @@ if TYPE_CHECKING:
     from batch_score.azureml.core.run import Run
     from batch_score.azureml.core.workspace import Workspace
 
-__all__ = ["Dataset", "Datastore", "Environment", "Experiment", "Model", "Run", "Workspace"]
+__all__ = ["ComputeTarget", "Dataset", "Datastore", "Environment", "Experiment", "Model", "Run", "Workspace"]
+
+VERSION = __version__
 
 # `Dataset` is imported by name from a module that is laid beside this package.
 _HOME = {
+    "ComputeTarget": "batch_score.azureml.core.compute",
     "Dataset": "batch_score.azureml.core.dataset",
     "Datastore": "batch_score.azureml.core.datastore",
     "Environment": "batch_score.azureml.core.environment",

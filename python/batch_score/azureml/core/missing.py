@@ -5,12 +5,8 @@ from __future__ import annotations
 from batch_score.azureml.core import __all__ as provided
 
 ADVICE = {
-    "ComputeTarget": "jobs run on this machine, so leave compute targets out",
-    "AmlCompute": "jobs run on this machine, so leave compute targets out",
-    "compute": "jobs run on this machine, so leave compute targets out",
     "ScriptRunConfig": "run a script as a step with PythonScriptStep of batch_score.azureml, or call it directly",
-    "RunConfiguration": "the running interpreter is the environment, so leave run configurations out",
-    "runconfig": "the running interpreter is the environment, so leave run configurations out",
+    "container_registry": "no images are fetched here; the running interpreter is the environment",
     "Keyvault": "give secrets as environment variables",
     "keyvault": "give secrets as environment variables",
     "Webservice": "services are not part of a job; deploy from a script of your own",

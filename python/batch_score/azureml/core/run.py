@@ -82,7 +82,7 @@ class Run:
         if not allow_offline:
             raise ConfigError(f"this process belongs to no run ({FOLDER} is not set); leave allow_offline at True")
         run_id = _offline_id()
-        return Run(run_id=run_id, parent=Run(run_id=f"{run_id}_pipeline", folder=Path("runs", run_id)))
+        return _OfflineRun(run_id=run_id, parent=Run(run_id=f"{run_id}_pipeline", folder=Path("runs", run_id)))
 
     @property
     def experiment(self) -> Experiment:
@@ -425,6 +425,10 @@ class Run:
 
     def _record(self, content: dict[str, Any]) -> dict[str, Any]:
         return {"time": now(), "run": self.id, "pid": os.getpid(), **content}
+
+
+class _OfflineRun(Run):
+    """A run of a process that belongs to none; existing scripts ask for this type by this name."""
 
 
 def _parent() -> Run:

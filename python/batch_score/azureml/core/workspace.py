@@ -7,10 +7,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batch_score.azureml.core.compute import ComputeTarget
 from batch_score.azureml.core.datastore import DEFAULT, Datastore
 from batch_score.azureml.core.environment import Environment
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from batch_score.azureml.core.model import Model
 
 VARIABLE = "BATCH_SCORE_WORKSPACE"
@@ -102,7 +105,7 @@ class Workspace:
         return Environment.list(self)
 
     @property
-    def compute_targets(self) -> Computes:
+    def compute_targets(self) -> Mapping[str, ComputeTarget]:
         """This machine under any name that is asked for."""
         return Computes()
 
@@ -111,11 +114,11 @@ class Workspace:
         return Datastore(self, DEFAULT)
 
 
-class Computes(dict[str, str]):
+class Computes(dict[str, ComputeTarget]):
     """Knows every name: a compute target is recorded, and the job runs here."""
 
     def __contains__(self, name: object) -> bool:
         return True
 
-    def __missing__(self, name: str) -> str:
-        return name
+    def __missing__(self, name: str) -> ComputeTarget:
+        return ComputeTarget(name=name)
