@@ -179,7 +179,7 @@ class Registry:
         """All versions of one name or of all, by name and then version; a version that cannot be read is left out."""
         found = []
         for each in self.names() if name is None else [name]:
-            for version in sorted(_versions(self.root / each)):
+            for version in sorted(self._versions(each)):
                 with suppress(ModelError):
                     found.append(self._read(each, version))
         return found
@@ -190,7 +190,7 @@ class Registry:
         Raises:
             ModelError: There is none; the message lists what there is and the folder searched.
         """
-        versions = _versions(self.root / name) if NAME.fullmatch(name) else []
+        versions = self._versions(name)
         if version is None and versions:
             version = max(versions)
         if version is None or version not in versions:
@@ -210,11 +210,14 @@ class Registry:
 
     def known(self, name: str) -> str:
         """What the registry has, as a clause of a message: the versions of `name`, or else the names."""
-        if versions := _versions(self.root / name) if NAME.fullmatch(name) else []:
+        if versions := self._versions(name):
             return f"{self.root} has versions {', '.join(map(str, sorted(versions)))} of it"
         names = self.names()
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         return f"{self.root} has {', '.join(names[:SHOWN]) + more if names else 'no models'}"
+
+    def _versions(self, name: str) -> list[int]:
+        return _versions(self.root / name) if NAME.fullmatch(name) else []
 
     def _read(self, name: str, version: int) -> RegisteredModel:
         folder = self.root / name / str(version)

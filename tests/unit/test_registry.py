@@ -104,6 +104,7 @@ def test_a_name_that_could_lead_elsewhere_is_refused(name, registry, weights):
         registry.register(name, weights)
     with pytest.raises(ModelError):
         registry.find(name)
+    assert registry.models(name) == []
     assert not registry.root.exists()
 
 
