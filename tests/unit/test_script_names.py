@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from batch_score.job.prepare import SCRIPT_NAMES
+from batch_score.job.script_names import SCRIPT_NAMES
 from batch_score.worker.names import importable
 
 PARTS = ("dataset", "datastore", "environment", "experiment", "model", "run", "workspace")
@@ -71,7 +71,7 @@ def test_nothing_is_loaded_before_a_script_asks():
     code = (
         "import sys\n"
         "from batch_score.worker.names import importable\n"
-        "from batch_score.job.prepare import SCRIPT_NAMES\n"
+        "from batch_score.job.script_names import SCRIPT_NAMES\n"
         "with importable(SCRIPT_NAMES):\n"
         "    print(*[name for name in sys.modules if 'azureml' in name])\n"
         "    import azureml.core\n"
@@ -143,3 +143,10 @@ def test_without_the_modules_behind_them_there_are_no_names():
     gone = replace(SCRIPT_NAMES, homes={"azureml.core": "batch_score.left_out.core"})
     with importable(gone), pytest.raises(ModuleNotFoundError, match="No module named 'azureml'"):
         importlib.import_module("azureml.core")
+
+
+def test_a_script_as_a_step_loads_none_of_the_slow_packages(tmp_path):
+    (tmp_path / "look.py").write_text("import sys\nprint(*({'numpy', 'pandas', 'pyarrow'} & set(sys.modules)))\n")
+    command = [sys.executable, "-m", "batch_score.azureml.script", "look.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batch_score.job.prepare import SCRIPT_NAMES
+from batch_score.job.script_names import SCRIPT_NAMES
 from batch_score.telemetry.process import telemetry
 from batch_score.worker.azureml_user import Agent, provided
 from batch_score.worker.names import importable

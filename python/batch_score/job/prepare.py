@@ -30,13 +30,13 @@ from batch_score.gpu.placement import (
 from batch_score.job.fingerprint import Fingerprint
 from batch_score.job.layout import DRAFT, RUN_RECORD, SPOOL
 from batch_score.job.recorded import Recorded
+from batch_score.job.script_names import SCRIPT_NAMES
 from batch_score.output.encoder import OutputOptions
 from batch_score.output.forms import encoder_for
 from batch_score.output.keys import Key, parse_key
 from batch_score.output.settings import read_settings, unused_settings
 from batch_score.telemetry.process import notes as told
 from batch_score.worker.messages import ModelSpec, WorkerSpec
-from batch_score.worker.names import ScriptNames
 
 if TYPE_CHECKING:
     from batch_score.config import ParallelRunConfig
@@ -53,12 +53,6 @@ NODE = "node-0"
 # What glibc's allocator would come to by itself after larger blocks: the memory of a mini-batch is that of the one
 # before, and not given back to the kernel between them.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
-# The names that existing scripts import, and the modules behind them, which lie above: nothing here imports them.
-AZUREML = "batch_score.azureml"
-SCRIPT_NAMES = ScriptNames(
-    homes={f"azureml.{part}": f"{AZUREML}.{part}" for part in ("core", "data", "pipeline")},
-    advice=f"{AZUREML}.core.missing",
-)
 
 
 @dataclass(frozen=True)
