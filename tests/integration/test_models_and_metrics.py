@@ -11,7 +11,7 @@ from tests.integration.running import numbers
 
 import batch_score as batch_score_package
 from batch_score import ParallelRunConfig, ParallelRunStep, TabularDataset
-from batch_score.azureml.core import Environment
+from batch_score.azureml.core import Environment, Run
 from batch_score.azureml.metrics import records
 
 TWO = ("--process-count-per-node", 2)
@@ -151,6 +151,20 @@ def test_a_run_goes_on_with_the_version_it_began_with(tmp_path, batch_score, scr
     assert lines(done) == {"1"}
 
 
+def test_a_run_does_not_go_on_with_another_model(tmp_path, batch_score, script):
+    script(STOP_ONCE)
+    numbers(tmp_path / "t.csv", 100)
+    (tmp_path / "dir" / "1").mkdir(parents=True)
+    (tmp_path / "dir" / "1" / "m.pkl").write_text("one")
+    ask = ("score.py", "t.csv", "--model-dir", "dir/1", "--run-dir", "r", "--mini-batch-size", 100)
+    done = batch_score.run(*ask, "--error-threshold", 0, "--run-max-try", 1, GO=str(tmp_path / "go"))
+    assert done.code == 1
+    (tmp_path / "dir" / "1" / "m.pkl").write_text("two")
+    done = batch_score("resume", "r")
+    assert done.code == 2
+    assert "cannot go on: the source file dir/1/m.pkl changed; start a new run" in done.err
+
+
 def test_another_model_in_the_folder_is_another_run(tmp_path, monkeypatch, script):
     script("def run(rows):\n    return [1] * len(rows)\n")
     monkeypatch.chdir(tmp_path)
@@ -199,6 +213,7 @@ def test_what_workers_log_lands_in_the_run_directory(tmp_path, batch_score, scri
     numbers(tmp_path / "t.csv", 1_000)
     done = batch_score.run("score.py", "t.csv", "--mini-batch-size", 200, "--run-dir", "job", *TWO)
     assert done.code == 0, done.err
+    assert Run(run_id="job", folder=done.run_dir).get_status() == "Completed"
     found = list(records(done.run_dir / "metrics.jsonl"))
     own = [record for record in found if record["run"] == "job"]
     assert sum(record["value"]["rows"] for record in own if record["name"] == "mini-batches") == 1_000

@@ -36,6 +36,8 @@ INPUTS = "BATCH_SCORE_INPUTS"
 OFFLINE = "OfflineRun_"
 UPLOADS = "uploads"
 RUNNING, COMPLETED, FAILED, CANCELED = "Running", "Completed", "Failed", "Canceled"
+# As a job's record has them.
+STATES = {"completed": COMPLETED, "failed": FAILED, "interrupted": CANCELED}
 # Telemetry listens to this logger, on a level below all that log files show.
 logger = logging.getLogger(VALUES)
 
@@ -252,9 +254,15 @@ class Run:
         self._event("status", status=RUNNING)
 
     def get_status(self) -> str:
-        """The state that was noted last, `Running` if none was."""
+        """The state that was noted last; if none was, that of the job whose run directory this is, else `Running`."""
         found = [record["status"] for record in self._events("status")]
-        return str(found[-1]) if found else RUNNING
+        if found or self.folder.name != self.id:
+            return str(found[-1]) if found else RUNNING
+        try:
+            content = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+            return STATES.get(content["status"], RUNNING)
+        except (OSError, ValueError, LookupError, TypeError):
+            return RUNNING
 
     def get_details(self) -> dict[str, Any]:
         """Id, state, tags and properties."""
