@@ -19,7 +19,7 @@ LAYERS = [
     {"engine"},
     {"worker"},
     {"dataset", "entry_script", "onnx", "output", "gpu", "monitor"},
-    {"config", "minibatch", "faults", "logs", "flags", "progress", "column", "arrow"},
+    {"config", "minibatch", "faults", "logs", "flags", "progress", "column", "arrow", "registry", "telemetry"},
     {"errors", "_native", "importing"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
@@ -33,6 +33,7 @@ OPTIONAL = {
     "debugpy": {"cli"},
     "onnx": {"onnx"},
     "onnxruntime": {"onnx"},
+    "opentelemetry": {"telemetry"},
     "psutil": {"monitor"},
     "pynvml": {"gpu"},
     "rich": {"progress"},

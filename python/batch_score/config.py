@@ -28,6 +28,7 @@ LONGEST_TIMEOUT = 259_200.0
 
 OUTPUT_ACTIONS = ("append_row", "summary_only")
 LOGGING_LEVELS = ("DEBUG", "INFO", "WARNING", "WARN")
+AZUREML_NAMES = ("installed", "ours")
 ENGINES = ("local", "inline")
 PROFILERS = ("cProfile", "profile")
 DEVICES = ("auto", "cpu", "cuda", "tensorrt")
@@ -186,6 +187,17 @@ class ParallelRunConfig(_Checked):
         None, "profile init() and run() in each worker by this module", choices=PROFILERS, flag=True
     )
     environment_variables: dict[str, str] | None = option(None, "variables for the workers, NAME=VALUE")
+    model_dir: str | None = option(
+        None,
+        "AZUREML_MODEL_DIR of the workers: a folder, the folder of a model file, or a registered model, NAME or "
+        "NAME:VERSION",
+        fixed=True,
+    )
+    azureml_names: str = option(
+        "installed",
+        "azureml.core in scripts: installed = that of an installed package, else ours; ours = always ours",
+        choices=AZUREML_NAMES,
+    )
     engine: str = option("local", "local: worker processes; inline: this process, one worker", choices=ENGINES)
     features: tuple[str, ...] | None = option(None, "columns of an ONNX model's single matrix input, a,b,c", fixed=True)
     outputs: tuple[str, ...] | None = option(None, "outputs of an ONNX model to write, a,b,c", fixed=True)
@@ -417,6 +429,17 @@ def _range(name: str, value: Any, rule: Option) -> None:
 
 def read_yaml(path: Path, *classes: type) -> dict[str, Any]:
     """The keys and values of a configuration file, checked against the fields of `classes`."""
+    values = {str(name).replace("-", "_"): value for name, value in yaml_mapping(path).items()}
+    _known(values, [field_.name for cls in classes for field_ in fields(cls)], str(path))
+    return values
+
+
+def yaml_mapping(path: Path) -> dict[Any, Any]:
+    """What a YAML file holds, which must be names and values.
+
+    Raises:
+        ConfigError: The file cannot be read, is no YAML, or holds something else.
+    """
     import yaml  # noqa: PLC0415 - few jobs have a configuration file, and each worker would import it
 
     try:
@@ -431,9 +454,7 @@ def read_yaml(path: Path, *classes: type) -> dict[str, Any]:
         raise ConfigError(f"{path}: not a YAML file{place}: {getattr(error, 'problem', error)}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a configuration file holds 'name: value' lines, found {type(content).__name__}")
-    values = {str(name).replace("-", "_"): value for name, value in content.items()}
-    _known(values, [field_.name for cls in classes for field_ in fields(cls)], str(path))
-    return values
+    return content
 
 
 def _known(names: Iterable[str], valid: Sequence[str], where: str) -> None:

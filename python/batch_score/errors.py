@@ -5,6 +5,7 @@
     │   ├── ConfigError            an option, a configuration file, an unsupported value
     │   ├── InputError             the files to score: missing, unreadable, of mixed kinds, malformed
     │   ├── ScorerError            the entry script or the model cannot be used
+    │   │   └── ModelError         a registered model: unknown, or it cannot be registered
     │   └── OutputError            the output file exists or cannot be written
     ├── RecordError                a record or file of a mini-batch that cannot be read
     ├── ReturnTypeError            run() returned something that cannot be counted or written
@@ -38,6 +39,10 @@ class InputError(UsageError):
 
 class ScorerError(UsageError):
     """The entry script or the model cannot be used for this input."""
+
+
+class ModelError(ScorerError):
+    """A model of the registry is not known, or cannot be registered."""
 
 
 class OutputError(UsageError):

@@ -201,6 +201,57 @@ def gpus(as_json: bool, **given: Any) -> None:  # noqa: FBT001 - as above
     show_gpus(config, sys.stdout, as_json=as_json)
 
 
+@commands.group()
+def model() -> None:
+    """Keep models under names and versions, for --model-dir and for Model.get_model_path() of scripts.
+
+    They lie in the folder BATCH_SCORE_MODELS, or else in ~/.batch-score/models.
+    """
+
+
+@model.command()
+@click.argument("name")
+@click.argument("path", type=FOLDER)
+@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="a tag; may be given several times")
+@click.option("--description", help="a few words")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+def register(name: str, path: Path, tags: tuple[str, ...], description: str | None, *, as_json: bool) -> None:
+    """Keep the file or folder PATH as the next version of NAME."""
+    from batch_score.cli.model import register_model  # noqa: PLC0415 - --help needs none of it
+
+    register_model(name, path, tags, description, sys.stdout, as_json=as_json)
+
+
+@model.command("list")
+@click.argument("name", required=False)
+@click.option("--tag", "tags", multiple=True, metavar="NAME[=VALUE]", help="only models with this tag")
+@click.option("--json", "as_json", is_flag=True, help="print one object a line")
+def list_(name: str | None, tags: tuple[str, ...], *, as_json: bool) -> None:
+    """Show all models, or the versions of NAME."""
+    from batch_score.cli.model import list_models  # noqa: PLC0415 - as above
+
+    list_models(name, tags, sys.stdout, as_json=as_json)
+
+
+@model.command()
+@click.argument("name", metavar="NAME[:VERSION]")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+def show(name: str, *, as_json: bool) -> None:
+    """Show what is known of a model, the newest version if none is given."""
+    from batch_score.cli.model import show_model  # noqa: PLC0415 - as above
+
+    show_model(name, sys.stdout, as_json=as_json)
+
+
+@model.command("path")
+@click.argument("name", metavar="NAME[:VERSION]")
+def path_(name: str) -> None:
+    """Print where the file or folder of a model lies."""
+    from batch_score.cli.model import print_path  # noqa: PLC0415 - as above
+
+    print_path(name, sys.stdout)
+
+
 @commands.command()
 @click.argument("folder", type=FOLDER, required=False)
 def demo(folder: Path | None) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from batch_score.job.worker_times import AllTimes
     from batch_score.logs.report import JobLog
     from batch_score.minibatch import Outcome
+    from batch_score.telemetry.base import Telemetry
     from batch_score.worker.messages import Task
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Parts:
         oom: Tells whether the system ran out of memory.
         log: The coordinator's part of the log tree.
         times: Where the workers' time goes.
+        telemetry: Told of every try.
         interruption: Whether the user asked the job to stop.
         tick: Called at each turn of the loop, to show progress.
         note: Shows a line to the user.
@@ -85,6 +87,7 @@ class Parts:
     oom: OomCounter
     log: JobLog
     times: AllTimes
+    telemetry: Telemetry
     interruption: Interruption
     tick: Callable[[], None]
     note: Callable[[str], None]
@@ -271,9 +274,9 @@ class Driver:
 
     def _report(self, task: Task, outcome: Outcome, member: Member) -> None:
         """One line in the report of tries, which the loop writes at the end of its turn."""
-        self._log.report_try(
-            task.minibatch, outcome, process=member.name, device=self._crew.device(member), picked=task.attempt + 1
-        )
+        device = self._crew.device(member)
+        self._log.report_try(task.minibatch, outcome, process=member.name, device=device, picked=task.attempt + 1)
+        self._parts.telemetry.tried(outcome, worker=member.name, device=device)
 
     def _failure(self, fault: Fault, member: Member, **facts: bool) -> Failure:
         return Failure(fault, log=self._log.traceback_file(member.name), **facts)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from batch_score.config import fixed_settings
 from batch_score.dataset.origin import FILE
 from batch_score.dataset.tabular import TabularDataset
-from batch_score.job.sources import DIGITS, content_hash, source_states
+from batch_score.job.sources import DIGITS, content_hash, model_states, source_states
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -162,7 +162,7 @@ class ScorerPrint:
         name: The entry script or model as given.
         digest: Hash of its content; empty for a module whose file is not known.
         sources: What lies beside it and counts: the rest of `source_directory`, `parallel_run_step.settings.json`,
-            and the files in which a model keeps its weights.
+            the files in which a model keeps its weights, and what `model_dir` names.
     """
 
     name: str
@@ -173,6 +173,8 @@ class ScorerPrint:
     def of(cls, config: ParallelRunConfig, path: str, apart: Collection[Path] = ()) -> Self:
         """What a run depends on of the scorer at `path`, whose content is read; `apart` is no source of it."""
         sources = source_states(Path(path), config.source_directory, apart)
+        if config.model_dir is not None:
+            sources |= model_states(config.model_dir, apart)
         return cls(str(config.entry_script), content_hash(Path(path)), Listing.of(sources))
 
     def as_json(self) -> dict[str, Any]:

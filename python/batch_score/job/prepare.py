@@ -13,7 +13,7 @@ from batch_score.config import mini_batch_files
 from batch_score.dataset.fields import Matrix
 from batch_score.dataset.files import FileDataset
 from batch_score.dataset.tabular import TabularDataset
-from batch_score.errors import ConfigError, OutputError, ScorerError
+from batch_score.errors import ConfigError, ModelError, OutputError, ScorerError
 from batch_score.flags import script_arguments, with_flags
 from batch_score.gpu.nvml import read_devices
 from batch_score.gpu.placement import (
@@ -31,10 +31,12 @@ from batch_score.job.fingerprint import Fingerprint
 from batch_score.job.layout import DRAFT, RUN_RECORD, SPOOL
 from batch_score.job.plan import grouped
 from batch_score.job.recorded import Recorded
+from batch_score.job.script_names import SCRIPT_NAMES
 from batch_score.output.encoder import OutputOptions
 from batch_score.output.forms import encoder_for
 from batch_score.output.keys import Key, parse_key
 from batch_score.output.settings import read_settings, unused_settings
+from batch_score.telemetry.process import notes as told
 from batch_score.worker.messages import WorkerSpec
 from batch_score.worker.pulse import MOST_READERS
 
@@ -130,14 +132,16 @@ def prepare(request: JobRequest) -> Prepared:
         logging_level=config.logging_level,
         reader_threads=_reader_threads(config, assignments),
         profiling_module=config.profiling_module,
+        names=replace(SCRIPT_NAMES, first=config.azureml_names == "ours"),
     )
+    variables = _variables(folder, run_dir, _model_dir(config.model_dir))
     return Prepared(
         config=config,
         given=given,
         datasets=scorer.datasets,
         spec=spec,
         environments=tuple(
-            _environment(config, assignment, _threads(assignments), folder, run_dir) for assignment in assignments
+            _environment(config, assignment, _threads(assignments), variables) for assignment in assignments
         ),
         assignments=tuple(assignments),
         run_dir=run_dir,
@@ -145,15 +149,23 @@ def prepare(request: JobRequest) -> Prepared:
         spool=run_dir / SPOOL if encoder and encoder.spooled else None,
         encoder=encoder,
         fingerprint=Fingerprint.of(given, request.datasets, scorer.path, request.arguments, (run_dir, folder)),
-        notes=(*config.long_timeouts, *unused, *notes, *_settings_notes(options)),
+        notes=(
+            *config.long_timeouts,
+            *unused,
+            *notes,
+            *_settings_notes(options),
+            *_environment_notes(config),
+            *told(os.environ),
+        ),
     )
 
 
 def _given(request: JobRequest) -> ParallelRunConfig:
-    """The settings after the runtime flags among the arguments."""
-    if request.resumes is not None and not request.resumes.flags:
-        return request.config
-    return with_flags(request.config, [str(argument) for argument in request.arguments])
+    """The settings after the runtime flags among the arguments, a registered model with its version."""
+    config = request.config
+    if request.resumes is None or request.resumes.flags:
+        config = with_flags(config, [str(argument) for argument in request.arguments])
+    return replace(config, model_dir=_with_version(config.model_dir))
 
 
 def _check_datasets(config: ParallelRunConfig, datasets: tuple[Dataset, ...], key: Key) -> None:
@@ -331,17 +343,56 @@ def _settings_notes(options: OutputOptions | None) -> list[str]:
     return unused_settings(options.to_csv, options.file_name) if options else []
 
 
+def _environment_notes(config: ParallelRunConfig) -> list[str]:
+    """What the environment that a script was written for has other than this interpreter, if it can tell."""
+    differences = getattr(config.environment, "differences", None)
+    return [f"environment: {text}" for text in differences()] if callable(differences) else []
+
+
+def _with_version(model_dir: str | None) -> str | None:
+    """A registered model by name and version, so that the run goes on with the same one; all else as it is."""
+    if model_dir is None or Path(model_dir).exists():
+        return model_dir
+    from batch_score.registry import Registry  # noqa: PLC0415 - few jobs have a registered model
+
+    try:
+        return Registry().get(model_dir).id
+    except ModelError as error:
+        raise ModelError(f"model_dir {model_dir}: there is no such file or folder, and {error}") from error
+
+
+def _model_dir(model_dir: str | None) -> Path | None:
+    """The folder that holds the job's model, None for none."""
+    if model_dir is None:
+        return None
+    path = Path(model_dir).absolute()
+    if path.exists():
+        return path if path.is_dir() else path.parent
+    from batch_score.registry import Registry  # noqa: PLC0415 - as above
+
+    return Registry().get(model_dir).folder
+
+
+def _variables(output: Path, run_dir: Path, model_dir: Path | None) -> dict[str, str]:
+    """What scripts look up of their job."""
+    return {
+        "AZUREML_BI_OUTPUT_PATH": str(output),
+        "AZUREML_RUN_ID": run_dir.name,
+        "AZUREML_CR_NODE_RANK": "0",
+        "BATCH_SCORE_RUN_DIR": str(run_dir),
+        **({"AZUREML_MODEL_DIR": str(model_dir)} if model_dir else {}),
+    }
+
+
 def _environment(
-    config: ParallelRunConfig, assignment: Assignment, threads: int, output: Path, run_dir: Path
+    config: ParallelRunConfig, assignment: Assignment, threads: int, variables: dict[str, str]
 ) -> dict[str, str]:
     """A worker's whole environment; the device mask wins over everything, defaults over nothing."""
     return {
         "OMP_NUM_THREADS": str(threads),
         **KEEP_MEMORY,
         **os.environ,
-        "AZUREML_BI_OUTPUT_PATH": str(output),
-        "AZUREML_RUN_ID": run_dir.name,
-        "AZUREML_CR_NODE_RANK": "0",
+        **variables,
         **(config.environment_variables or {}),
         **assignment.environment,
     }

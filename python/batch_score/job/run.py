@@ -35,6 +35,7 @@ from batch_score.minibatch import Fault
 from batch_score.monitor.monitor import Monitor
 from batch_score.output.parquet import UnitedSchema, finish_parquet, spool_schema
 from batch_score.progress import COMPLETED, FAILED, INTERRUPTED, Ending, Progress, Snapshot, line, script_line
+from batch_score.telemetry.process import telemetry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,10 +113,15 @@ class Job:
         )
         self._queue = MiniBatchQueue(config.run_max_try, bisect=config.on_failure == "bisect")
         self._engine = _engine(config.engine)
+        self._telemetry = stack.enter_context(
+            telemetry(os.environ, process=COORDINATOR, loggers=[logging.getLogger("batch_score")], scripts=False)
+        )
+        self._telemetry.begin(prepared.run_dir.name, {"run": prepared.run_dir.name, "scorer": prepared.spec.argv[0]})
+        self._telemetry.count(lambda: self._ledger.totals.counters)
         self._crew = Crew(
             self._engine,
             prepared.spec,
-            prepared.environments,
+            [environment | self._telemetry.carrier for environment in prepared.environments],
             assignments=prepared.assignments,
             cpus=[near(assignment.unit, os.sched_getaffinity(0)) for assignment in prepared.assignments],
             started=first_worker(tree.root),
@@ -135,6 +141,7 @@ class Job:
             self._progress.update(self.snapshot())
             self._progress.close()
         result = self._result(end)
+        self._telemetry.end(end.status, end.cause, {"items": result.items})
         self._log.result(result.ending)
         try:
             self._record.end(result)  # last: when it says completed, all else is there
@@ -224,6 +231,7 @@ class Job:
                 oom=OomCounter(read_text),
                 log=self._log,
                 times=self._times,
+                telemetry=self._telemetry,
                 interruption=self._interruption,
                 tick=self._tick,
                 note=self._note,

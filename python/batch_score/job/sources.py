@@ -13,7 +13,7 @@ from batch_score.onnx.external import external_files
 from batch_score.output.settings import FILE_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
 # Beyond these a file counts by size and time: a run must not wait for gigabytes that somebody put beside its script.
 LARGEST = 64 << 20
@@ -47,7 +47,28 @@ def source_states(scorer: Path, source_directory: str | None, apart: Collection[
         files.append(scorer.with_name(FILE_NAME))
     elif scorer.suffix.lower() == ".onnx" and scorer.is_file():
         files += [scorer.parent / name for name in external_files(scorer)]
-    named = {Path(os.path.relpath(file, root)).as_posix(): file for file in files}
+    return _states({Path(os.path.relpath(file, root)).as_posix(): file for file in files})
+
+
+def model_states(model_dir: str, apart: Collection[Path] = ()) -> dict[str, State]:
+    """What tells the content of the file, or of the files below the folder, that a job's `model_dir` names.
+
+    Args:
+        model_dir: As it is given; a version of a registered model has none, for what it has never changes.
+        apart: Absolute files and folders that do not count.
+
+    Returns:
+        States by path, which begins with `model_dir`.
+    """
+    path = Path(model_dir)
+    if not path.exists():
+        return {}
+    files = [path] if path.is_file() else list(_below(path.resolve(), {str(one) for one in apart}))
+    root = path if path.is_file() else path.resolve()
+    return _states({(path / file.relative_to(root)).as_posix(): file for file in files})
+
+
+def _states(named: Mapping[str, Path]) -> dict[str, State]:
     states, left = {}, IN_ALL
     for name, file in sorted(named.items()):
         state, read = _state(file, min(LARGEST, left))

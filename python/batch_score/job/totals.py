@@ -45,6 +45,18 @@ class Totals:
         """Items of settled mini-batches."""
         return self.items_succeeded + self.items_failed
 
+    @property
+    def counters(self) -> dict[tuple[str, str], int]:
+        """What grows while the job runs, by name and state."""
+        return {
+            ("mini_batches", "succeeded"): self.mini_batches_succeeded,
+            ("mini_batches", "failed"): self.mini_batches_failed,
+            ("items", "succeeded"): self.items_succeeded,
+            ("items", "failed"): self.items_failed,
+            ("bytes_read", ""): self.bytes_read,
+            ("bytes_written", ""): self.bytes_written,
+        }
+
     def plus(self, **amounts: int) -> Totals:
         """These totals and `amounts` more."""
         return Totals(*map(add, _VALUES(self), _VALUES(Totals(**amounts))))

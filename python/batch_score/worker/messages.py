@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from batch_score.onnx.spec import ModelSpec
     from batch_score.output.encoder import OutputOptions
     from batch_score.output.keys import Key
+    from batch_score.worker.names import ScriptNames
 
 # Exit codes of a worker, of numbers that neither sysexits.h nor shells use: its GPU is lost to this process; its
 # connection to the coordinator broke; one of its own threads failed.
@@ -51,6 +52,7 @@ class WorkerSpec:
         logging_level: Lowest level written.
         reader_threads: Threads that read mini-batches ahead, at first and at most.
         profiling_module: Profiles the scorer's calls; None for no profile.
+        names: What scripts of other systems can import, None for nothing.
     """
 
     scorer: ScriptLocation | ModelSpec
@@ -65,6 +67,7 @@ class WorkerSpec:
     logging_level: str
     reader_threads: tuple[int, int] = (1, 1)
     profiling_module: str | None = None
+    names: ScriptNames | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from batch_score.logs.tree import LogTree, node_address
 from batch_score.logs.worker import WorkerLogs
+from batch_score.telemetry.process import telemetry
 from batch_score.worker.azureml_user import Agent, provided
+from batch_score.worker.names import importable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,7 +40,13 @@ def workplace(launch: Launch, environment: Mapping[str, str]) -> Iterator[Worker
         agent_name=process,
         output_dir=spec.output_dir,
     )
-    with surroundings(spec, environment, agent), closing(logs), logs.redirect():
+    told = [logging.getLogger(), agent.logger]
+    with (
+        surroundings(spec, environment, agent),
+        closing(logs),
+        logs.redirect(),
+        telemetry(os.environ, process=process, loggers=told),
+    ):
         mask = os.environ.get("CUDA_VISIBLE_DEVICES")
         logger.info("%s runs on %s, CUDA_VISIBLE_DEVICES=%r", process, launch.device, mask)
         yield logs
@@ -56,6 +64,7 @@ def surroundings(spec: WorkerSpec, environment: Mapping[str, str], agent: Agent)
         sys.argv[:] = spec.argv
         sys.path.insert(0, spec.code_root)
         stack.enter_context(provided(agent))
+        stack.enter_context(importable(spec.names))
         yield
 
 
