@@ -108,6 +108,24 @@ def test_a_mini_batch_of_a_run(tmp_path):
     assert (tmp_path / "r" / "failed_items.jsonl").read_text(encoding="utf-8").count("\n") == 3  # nothing was written
 
 
+def test_what_a_script_logs_while_it_is_debugged_is_not_the_runs(tmp_path, batch_score, script):
+    numbers(tmp_path / "t.csv", 3)
+    text = """
+        from azureml.core import Run
+        def run(rows):
+            Run.get_context().log("rows", len(rows))
+            print("run", Run.get_context().id)
+            return rows
+    """
+    done = batch_score.run(script(text), "t.csv", "--run-dir", "r")
+    assert done.code == 0, done.err
+    before = {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}
+    code, out, err = debugged(tmp_path, ["r"])
+    assert code == 0, err
+    assert "run r" in out
+    assert {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()} == before
+
+
 def test_a_script_that_was_mended_is_said_and_run(failed, tmp_path, script):
     script("def run(rows):\n    return [f'mended {one}' for one in rows['id']]\n", "code/score.py")
     code, out, err = debugged(tmp_path, ["r", "--failed-item", 2])

@@ -99,7 +99,9 @@ def debug(
         Path(prepared.spec.output_dir).mkdir(parents=True, exist_ok=True)  # scripts may write there
         agent = Agent(logging.getLogger("entry_script"), folder, process_name(0), prepared.spec.output_dir)
         logging.basicConfig(level=level_number(prepared.config.logging_level))  # as a worker logs, but to the console
-        with surroundings(prepared.spec, prepared.environments[0], agent):
+        # What the script logs as metrics belongs to no run.
+        environment = {**prepared.environments[0], "BATCH_SCORE_RUN_DIR": folder}
+        with surroundings(prepared.spec, environment, agent):
             return _run(prepared, task, stops)
 
 
