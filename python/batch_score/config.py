@@ -28,6 +28,7 @@ LONGEST_TIMEOUT = 259_200.0
 OUTPUT_ACTIONS = ("append_row", "summary_only")
 LOGGING_LEVELS = ("DEBUG", "INFO", "WARNING", "WARN")
 ENGINES = ("local", "inline")
+FORMS = ("auto", "txt", "csv", "tsv", "jsonl", "parquet")
 DEVICES = ("auto", "cpu", "cuda", "tensorrt")
 ENCODINGS = ("utf8", "utf8bom", "ascii", "latin1", "iso88591", "windows1252", "utf16", "utf32")
 
@@ -135,6 +136,7 @@ class ParallelRunConfig(_Checked):
         flag=True,
         fixed=True,
     )
+    append_row_form: str = option("auto", "form of the output file; auto: by its extension", choices=FORMS, fixed=True)
     append_row_dataframe_header: bool = option(
         False, "one header row in a .txt output when run() returns DataFrames", flag=True, fixed=True
     )
