@@ -30,7 +30,7 @@ class Child:
         timed_out: It was stopped because it took too long.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], report: Callable[[str], None]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], report: Callable[[str], None] | None) -> None:
         self._process = process
         self._report = report
         self.timed_out = False
@@ -68,7 +68,8 @@ class Child:
             line = raw.decode("utf-8", "replace").rstrip()
             lines.append(line)
             del lines[:-15]
-            self._report(line)
+            if self._report is not None:
+                self._report(line)
 
     def interrupt(self, number: int) -> None:
         """Sends a signal to the process and all of its group that listen for it."""
@@ -92,14 +93,9 @@ class Child:
 
 
 class Children:
-    """The processes that run now.
+    """The processes that run now."""
 
-    Args:
-        report: Gets the lines that jobs write about their progress.
-    """
-
-    def __init__(self, report: Callable[[str], None]) -> None:
-        self._report = report
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: list[Child] = []
         self._stopped = False
@@ -112,6 +108,7 @@ class Children:
         environment: Mapping[str, str],
         output: IO[bytes] | None = None,
         asked: Mapping[str, Any] | None = None,
+        report: Callable[[str], None] | None = None,
     ) -> Child:
         """Starts a process.
 
@@ -121,6 +118,7 @@ class Children:
             environment: All its variables.
             output: Gets stdout and stderr.
             asked: A job, given on stdin, which stays open as long as we live; then stdout is its answer.
+            report: Gets the lines that the job writes about its progress.
 
         Raises:
             OSError: It cannot be started.
@@ -138,7 +136,7 @@ class Children:
                 stderr=subprocess.STDOUT if asked is None else pipe,
                 start_new_session=True,
             )
-            child = Child(process, self._report)
+            child = Child(process, report)
             self._running.append(child)
         if asked is not None and process.stdin is not None:
             with suppress(BrokenPipeError):

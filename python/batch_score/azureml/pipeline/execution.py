@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import traceback
 import uuid
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -80,7 +81,7 @@ class Execution:
         self._submission = submission
         self._tasks = {task.name: task for task in submission.tasks}
         self._report = report
-        self._children = Children(self._job_says)
+        self._children = Children()
         self._canceled = threading.Event()
         pipeline = (submission.runs / folder_name(submission.name)).absolute()
         self.folder = new_folder(pipeline)
@@ -120,8 +121,12 @@ class Execution:
 
     def output(self, made: Made) -> Path:
         """Where an output of a step is; it may not be there yet."""
-        step = self.record.step(made.step)
-        return (self.folder / step.folder).resolve() / output_path(made.output, self._tasks[made.step].outputs[made.output])
+        port = self._tasks[made.step].outputs[made.output]
+        return (self.folder / self._tasks[made.step].folder).resolve() / output_path(made.output, port)
+
+    def outputs_of(self, name: str) -> list[str]:
+        """The names of a step's outputs."""
+        return list(self._tasks[name].outputs)
 
     def _may_begin(self, name: str) -> bool:
         if self._canceled.is_set():
@@ -149,9 +154,11 @@ class Execution:
             self._carried_out(task)
         except (BatchScoreError, OSError) as error:
             self._failed(task, Done(cause=str(error)), began)
-        except Exception as error:
-            self._failed(task, Done(cause=f"internal error, please report it: {type(error).__name__}: {error}"), began)
-            raise
+        except Exception as error:  # noqa: BLE001 - a fault of our own is a failed step with a log, not a traceback
+            log = self.folder / f"{task.folder}-internal-error.txt"
+            log.write_text(traceback.format_exc(), encoding="utf-8")
+            cause = f"internal error, please report it: {type(error).__name__}: {error}"
+            self._failed(task, Done(cause=cause, log=str(log)), began)
 
     def _carried_out(self, task: Task) -> None:
         began = time.monotonic()
@@ -190,6 +197,7 @@ class Execution:
             root_id=self.run_id,
             experiment=self.folder.parent.name,
             made={source: self.output(source) for source in made},
+            report=lambda line: self._report(f"step {task.name}: {line}"),
             unfinished=self._unfinished(task, key),
         )
 
@@ -252,9 +260,6 @@ class Execution:
         where = f"; log {done.log}" if done.log else ""
         first, *rest = done.cause.split("\n")
         self._report("\n".join([f"step {task.name}: {state}: {first}{where}", *rest]))
-
-    def _job_says(self, line: str) -> None:
-        self._report(f"  {line}")
 
 
 def _outputs(task: Task, folder: Path) -> dict[str, tuple[str, str]]:

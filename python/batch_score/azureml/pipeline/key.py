@@ -136,9 +136,9 @@ def _of_work(work: ScriptWork | CommandWork | ParallelWork) -> Any:
     if isinstance(work, CommandWork):
         return symbolic(work.command)
     arguments = [symbolic(text) for text in work.arguments]
-    if isinstance(work, ScriptWork):
-        return [work.script, arguments]
     datasets = [[part.input, part.kind, dict(part.options), part.keep, part.drop] for part in work.datasets]
+    if isinstance(work, ScriptWork):
+        return [work.script, arguments, datasets]
     return [job_settings(work.config), datasets, arguments, work.output]
 
 
@@ -175,11 +175,12 @@ def _script(name: str, root: str | None) -> Path:
 
 def _apart(task: Task) -> list[Path]:
     """The data that lies in the code root: it is compared as data."""
-    found = []
+    found: list[Path] = []
     for source in task.inputs.values():
         if isinstance(source, Data):
             for path in source.paths:
-                found += [Path(path).resolve()] if Path(path).exists() else map(Path.resolve, map(Path, files_below(path)))
+                paths = [path] if Path(path).exists() else files_below(path)
+                found += [Path(one).resolve() for one in paths]
     return found
 
 

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 from batch_score.azureml.pipeline.key import files_below
 from batch_score.azureml.pipeline.task import FILE, INPUT, OUTPUT, Data, Hole, Made, Text, Value, filled
+from batch_score.azureml.registered import register
+from batch_score.dataset.origin import FILE as FILES
+from batch_score.dataset.origin import Origin
 from batch_score.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -78,13 +81,15 @@ def make_outputs(task: Task, folder: Path) -> None:
 
 
 def copy_outputs(task: Task, folder: Path) -> None:
-    """Puts copies of the outputs where the pipeline wants them.
+    """Puts copies of the outputs where the pipeline wants them, and registers those that are to be.
 
     Raises:
         OutputError: One cannot be written.
     """
     for name, port in task.outputs.items():
         path = folder / output_path(name, port)
+        if port.registered_as is not None:
+            register(None, port.registered_as, Origin(FILES, (str(path),)), create_new_version=True)
         if port.copied_to is None or not path.exists():
             continue
         target = Path(port.copied_to)

@@ -36,7 +36,7 @@ class StepRecord:
         id: Of the run of the step that made the result; steps that need it depend on it.
         key: What the result depends on, as one hash.
         parts: The same in parts.
-        folder: The step's folder, relative to that of the run; of a reused step a link to the folder of the earlier one.
+        folder: The step's folder, relative to that of the run; of a reused step a link to the earlier one's.
         reused_from: That folder, absolute; None when the step ran.
         outputs: Path of each output, relative to `folder`, and a hash over its files (path, size, time).
         started: When it began, as ISO text.

@@ -7,7 +7,6 @@ and outputs are open, because those are known when the step begins.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from batch_score.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from batch_score.config import ParallelRunConfig
 
@@ -74,11 +73,13 @@ class OutputPort:
         kind: `folder`, which is made before the step begins, or `file`, whose folder is.
         file_name: Name of the file in a folder named like the output; empty: the file is named like the output.
         copied_to: Folder or file that a copy is put into when the step has completed.
+        registered_as: Name of the dataset that is registered then.
     """
 
     kind: str = FOLDER
     file_name: str = ""
     copied_to: str | None = None
+    registered_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +109,13 @@ class ScriptWork:
         script: The file, relative to `source_directory` if that is given.
         source_directory: Code root and working directory; None: the current folder, and only the script is its source.
         arguments: What the script finds on `sys.argv`.
+        datasets: Inputs that it gets as datasets.
     """
 
     script: str
     source_directory: str | None
     arguments: tuple[Text, ...] = ()
+    datasets: tuple[DatasetPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batch_score.azureml.pipeline.place import arguments, model_folder, places, quoted, variables
+from batch_score.azureml.pipeline.place import LINKS, arguments, model_folder, places, quoted, variables
 from batch_score.azureml.pipeline.task import INPUT, OUTPUT, CommandWork, Data, Hole, Made, ParallelWork, ScriptWork
 from batch_score.config import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from batch_score.azureml.pipeline.children import Child, Children
     from batch_score.azureml.pipeline.task import DatasetPart, Task
@@ -47,6 +47,7 @@ class Site:
         root_id: Of the run of the pipeline.
         experiment: Name of the pipeline's folder.
         made: Where the outputs of other steps are.
+        report: Gets the lines that a job writes about its progress.
         unfinished: Folders of earlier, unfinished runs of the same step, which a job goes on with.
     """
 
@@ -56,6 +57,7 @@ class Site:
     root_id: str
     experiment: str
     made: Mapping[Made, Path]
+    report: Callable[[str], None]
     unfinished: tuple[Path, ...] = ()
 
 
@@ -139,11 +141,22 @@ def _environment(task: Task, site: Site) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         **_identity(site),
         "BATCH_SCORE_RUN_DIR": str(site.folder),
-        "BATCH_SCORE_INPUTS": json.dumps({hole.name: path for hole, path in found.items() if hole.port == INPUT}),
+        "BATCH_SCORE_INPUTS": str(_inputs(task, site, found)),
         **variables(found),
         **_model(task, site),
         **task.environment,
     }
+
+
+def _inputs(task: Task, site: Site, found: Mapping[Hole, str]) -> Path:
+    """A file that tells the script's inputs by name: datasets, or paths."""
+    parts = task.work.datasets if isinstance(task.work, ScriptWork) else ()
+    content: dict[str, Any] = {hole.name: path for hole, path in found.items() if hole.port == INPUT}
+    content |= {part.input: _dataset(part, task, site) for part in parts}
+    path = site.run / LINKS / f"{task.folder}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return path
 
 
 def _identity(site: Site) -> dict[str, str]:
@@ -168,7 +181,9 @@ def _job(task: Task, work: ParallelWork, site: Site, children: Children) -> Done
         "attempts": [_attempt(task, work, site, folder) for folder in (*site.unfinished, site.folder)],
     }
     given = {**os.environ, **_identity(site)}
-    child = children.start([sys.executable, "-m", RUN_JOB], folder=".", environment=given, asked=asked)
+    child = children.start(
+        [sys.executable, "-m", RUN_JOB], folder=".", environment=given, asked=asked, report=site.report
+    )
     answer, errors = child.answer()
     if answer is None:
         return Done(cause=f"its process ended without a result{errors}")
