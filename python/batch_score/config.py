@@ -366,6 +366,17 @@ def _range(name: str, value: Any, rule: Option) -> None:
 
 def read_yaml(path: Path, *classes: type) -> dict[str, Any]:
     """The keys and values of a configuration file, checked against the fields of `classes`."""
+    values = {str(name).replace("-", "_"): value for name, value in yaml_mapping(path).items()}
+    _known(values, [field_.name for cls in classes for field_ in fields(cls)], str(path))
+    return values
+
+
+def yaml_mapping(path: Path) -> dict[Any, Any]:
+    """What a YAML file holds, which must be names and values.
+
+    Raises:
+        ConfigError: The file cannot be read, is no YAML, or holds something else.
+    """
     import yaml  # noqa: PLC0415 - few jobs have a configuration file, and each worker would import it
 
     try:
@@ -380,9 +391,7 @@ def read_yaml(path: Path, *classes: type) -> dict[str, Any]:
         raise ConfigError(f"{path}: not a YAML file{place}: {getattr(error, 'problem', error)}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a configuration file holds 'name: value' lines, found {type(content).__name__}")
-    values = {str(name).replace("-", "_"): value for name, value in content.items()}
-    _known(values, [field_.name for cls in classes for field_ in fields(cls)], str(path))
-    return values
+    return content
 
 
 def _known(names: Iterable[str], valid: Sequence[str], where: str) -> None:
@@ -411,3 +420,13 @@ def fixed_settings(config: Any) -> dict[str, Any]:
 
 def _as_list(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+def yaml_value(text: str) -> Any:
+    """What a piece of YAML stands for, text that is none for itself."""
+    import yaml  # noqa: PLC0415 - as in `read_yaml`
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text

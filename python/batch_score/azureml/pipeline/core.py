@@ -196,8 +196,7 @@ class PipelineRun:
         self._execution = Execution(submission, self._say)
         self.id = self._execution.run_id
         self.folder = self._execution.folder
-        self._thread = threading.Thread(target=self._execution.run, name=self.id)
-        self._thread.start()
+        self._execution.start()
 
     def __repr__(self) -> str:
         return f"PipelineRun(id={self.id!r}, status={self.get_status()!r}, folder={str(self.folder)!r})"
@@ -225,7 +224,7 @@ class PipelineRun:
         if show_output:
             self._show_from_now()
         try:
-            self._thread.join(min(timeout_seconds, threading.TIMEOUT_MAX))
+            self._execution.join(min(timeout_seconds, threading.TIMEOUT_MAX))
         except KeyboardInterrupt:
             self.cancel()
             raise
@@ -236,11 +235,6 @@ class PipelineRun:
     def cancel(self) -> None:
         """Ends the run: jobs stop where a later run goes on with them, scripts are ended."""
         self._execution.cancel()
-        try:
-            self._thread.join()
-        except KeyboardInterrupt:
-            self._execution.kill()
-            raise
 
     def get_status(self) -> str:
         """`Running`, `Finished`, `Failed` or `Canceled`."""

@@ -90,6 +90,17 @@ class Execution:
         self.record = PipelineRecord(self.folder, submission.name, submission.parameters, steps, self.run_id)
         self._earlier = EarlierRuns(pipeline, self.folder)
         self.status = RUNNING
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begins to run all steps, in a thread that Python waits for."""
+        self._thread = threading.Thread(target=self.run, name=self.run_id)
+        self._thread.start()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Waits for the end of what `start` began, at most `timeout` seconds."""
+        if self._thread is not None:
+            self._thread.join(timeout)
 
     def run(self) -> str:
         """Runs all steps; gives `completed`, `failed` or `canceled`."""
@@ -110,14 +121,18 @@ class Execution:
         return self._ended()
 
     def cancel(self) -> None:
-        """Ends what runs; jobs stop where they can be gone on with."""
-        self._canceled.set()
-        self._children.stop()
+        """Ends what runs and waits for its end; jobs stop where they can be gone on with.
 
-    def kill(self) -> None:
-        """Ends what runs without waiting."""
+        Raises:
+            KeyboardInterrupt: Once more; then everything is ended at once.
+        """
         self._canceled.set()
-        self._children.kill()
+        try:
+            self._children.stop()
+            self.join()
+        except KeyboardInterrupt:
+            self._children.kill()
+            raise
 
     def output(self, made: Made) -> Path:
         """Where an output of a step is; it may not be there yet."""
@@ -139,13 +154,14 @@ class Execution:
     def _ended(self) -> str:
         states = {step.state for step in self.record.steps}
         self.status = CANCELED if self._canceled.is_set() else FAILED if FAILED in states else COMPLETED
-        outputs = {name: str(self.output(made)) for name, made in self._submission.outputs.items()}
-        self.record.end(self.status, outputs)
+        self.record.end(self.status, self.outputs)
         self._report(f"pipeline {self._submission.name}: {self.status}")
-        if self.status == COMPLETED:
-            for name, path in outputs.items():
-                self._report(f"output {name}: {path}")
         return self.status
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Where the outputs of the pipeline are, by name; they may not be there yet."""
+        return {name: str(self.output(made)) for name, made in self._submission.outputs.items()}
 
     def _step(self, task: Task) -> None:
         """Runs a step, or takes the result of an earlier run; whatever goes wrong is the step's failure."""

@@ -7,13 +7,15 @@ import os
 import signal
 import sys
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batch_score.importing import importing
 
 with importing():
+    from batch_score.azureml.jobs.inputs import MLTABLE
+    from batch_score.azureml.jobs.mltable import read_mltable
     from batch_score.config import ParallelRunConfig, ReaderOptions
     from batch_score.dataset.files import FileDataset
     from batch_score.dataset.origin import FILE, Origin
@@ -97,6 +99,9 @@ def dataset(asked: Mapping[str, Any]) -> FileDataset | TabularDataset:
         InputError: A file is missing or unreadable.
         ConfigError: An option is unknown, or a column is not there.
     """
+    if asked["kind"] == MLTABLE:  # it is the step before that has written it
+        said = read_mltable(asked["inputs"][0])
+        return dataset({**asdict(said), "inputs": said.paths})
     if asked["kind"] == FILE:
         return FileDataset.from_files(asked["inputs"], **asked["options"])
     table = TabularDataset.opened(Origin(asked["kind"], tuple(asked["inputs"]), ReaderOptions(**asked["options"])))
