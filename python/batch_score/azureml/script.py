@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import runpy
 import sys
+from pathlib import Path
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Runs the script that is named first, with the rest as its arguments."""
-    del sys.argv[0]
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    script = Path(arguments[0]).resolve()
+    sys.argv[:] = [str(script), *arguments[1:]]
+    sys.path[0] = str(script.parent)
+    runpy.run_path(str(script), run_name="__main__")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

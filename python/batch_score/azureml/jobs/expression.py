@@ -52,14 +52,25 @@ class Expressions:
             ConfigError: An expression names nothing, or an optional input that is absent.
         """
         parts: list[str | Hole] = []
+        for part in self._parts(value):
+            found = self._value(part) if isinstance(part, Hole) else None
+            parts.append(part if found is None else found)
+        return tuple(part for part in parts if part != "")
+
+    def _parts(self, value: object) -> list[str | Hole]:
+        """The pieces of a text, a hole for each expression; what is optional and absent is left out."""
+        parts: list[str | Hole] = []
         position = 0
         kept = OPTIONAL.sub(self._kept, str(value))
         for match in EXPRESSION.finditer(kept):
-            hole = self.hole(match[1])
-            source = self._inputs.get(hole.name) if hole.port == INPUT else None
-            parts += [kept[position : match.start()], source.text if isinstance(source, Value) else hole]
+            parts += [kept[position : match.start()], self.hole(match[1])]
             position = match.end()
-        return tuple(part for part in [*parts, kept[position:]] if part != "")
+        return [*parts, kept[position:]]
+
+    def _value(self, hole: Hole) -> str | None:
+        """The number or text that an input is, None for data and outputs."""
+        source = self._inputs.get(hole.name) if hole.port == INPUT else None
+        return source.text if isinstance(source, Value) else None
 
     def arguments(self, value: object) -> tuple[Text, ...]:
         """The arguments in a text, split as a shell does, or in a list; what an expression stands for is never split.
@@ -69,17 +80,24 @@ class Expressions:
         """
         if isinstance(value, list):
             return tuple(self.text(one) for one in value)
-        text = self.text(value)
-        holes = [part for part in text if isinstance(part, Hole)]
+        parts = self._parts(value)
+        holes = [part for part in parts if isinstance(part, Hole)]
         numbers = iter(range(len(holes)))
-        marked = "".join(part if isinstance(part, str) else f"\ue000{next(numbers)}\ue001" for part in text)
+        marked = "".join(part if isinstance(part, str) else f"\ue000{next(numbers)}\ue001" for part in parts)
         try:
             words = shlex.split(marked)
         except ValueError as error:
-            raise ConfigError(
-                f"{self._where}: program_arguments cannot be split ({error}); check its quotes"
-            ) from error
-        return tuple(_unmarked(word, holes) for word in words)
+            message = f"{self._where}: program_arguments cannot be split ({error}); check its quotes"
+            raise ConfigError(message) from error
+        return tuple(self._unmarked(word, holes) for word in words)
+
+    def _unmarked(self, word: str, holes: list[Hole]) -> Text:
+        """A word with its holes, and with values in the place of those that stand for one."""
+        parts: list[str | Hole] = []
+        for position, piece in enumerate(MARK.split(word)):
+            value = None if position % 2 == 0 else self._value(holes[int(piece)])
+            parts.append(piece if position % 2 == 0 else holes[int(piece)] if value is None else value)
+        return tuple(part for part in parts if part != "") or ("",)
 
     def hole(self, expression: str) -> Hole:
         """The input or output that an expression names.
@@ -107,9 +125,3 @@ class Expressions:
         named = [found[1].partition(".") for found in EXPRESSION.finditer(match[1])]
         gone = any(port == INPUT and name in self._absent for port, _, name in named)
         return "" if gone else match[1]
-
-
-def _unmarked(word: str, holes: list[Hole]) -> Text:
-    pieces = MARK.split(word)
-    parts: list[str | Hole] = [holes[int(piece)] if position % 2 else piece for position, piece in enumerate(pieces)]
-    return tuple(part for part in parts if part != "") or ("",)

@@ -23,11 +23,11 @@ URI_FILE, URI_FOLDER, MLTABLE = "uri_file", "uri_folder", "mltable"
 FOLDERS = frozenset({URI_FOLDER, MLTABLE, "custom_model", "mlflow_model", "triton_model"})
 VALUES = frozenset({"string", "number", "integer", "boolean"})
 INPUT_KEYS = Keys.of(
-    ("path", "type", "default", "optional", "value", "description"),
-    ("mode", "min", "max", "enum", "datastore", "path_on_compute"),
+    ("path", "type", "default", "optional", "value", "description", "mode"),
+    ("min", "max", "enum", "datastore", "path_on_compute"),
 )
 OUTPUT_KEYS = Keys.of(
-    ("path", "type", "description", "name", "version"), ("mode", "path_on_compute", "early_available")
+    ("path", "type", "mode", "description", "name", "version"), ("path_on_compute", "early_available")
 )
 PARENT = re.compile(r"parent\.(inputs|outputs)\.([\w-]+)")
 STEP = re.compile(r"parent\.jobs\.([\w-]+)\.outputs\.([\w-]+)")

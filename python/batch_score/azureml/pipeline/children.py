@@ -55,8 +55,9 @@ class Child:
         text = stdout.read()
         self._process.wait()
         reader.join()
-        with suppress(OSError):
-            stdin.close()
+        for stream in (stdin, stdout, stderr):
+            with suppress(OSError):
+                stream.close()
         try:
             found: dict[str, Any] | None = json.loads(text)
         except ValueError:

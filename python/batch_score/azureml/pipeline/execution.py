@@ -90,17 +90,25 @@ class Execution:
         self.record = PipelineRecord(self.folder, submission.name, submission.parameters, steps, self.run_id)
         self._earlier = EarlierRuns(pipeline, self.folder)
         self.status = RUNNING
-        self._thread: threading.Thread | None = None
+        self._ended_event = threading.Event()
 
     def start(self) -> None:
         """Begins to run all steps, in a thread that Python waits for."""
-        self._thread = threading.Thread(target=self.run, name=self.run_id)
-        self._thread.start()
+        threading.Thread(target=self._run, name=self.run_id).start()
 
     def join(self, timeout: float | None = None) -> None:
         """Waits for the end of what `start` began, at most `timeout` seconds."""
-        if self._thread is not None:
-            self._thread.join(timeout)
+        # Not the thread's own `join`, which an exception of a signal handler makes believe that the thread has ended.
+        self._ended_event.wait(timeout)
+
+    def _run(self) -> None:
+        try:
+            self.run()
+        except Exception as error:  # noqa: BLE001 - such as a full disk: whoever waits must learn of the end
+            self.status = FAILED
+            self._report(f"pipeline {self._submission.name}: {FAILED}: {error}")
+        finally:
+            self._ended_event.set()
 
     def run(self) -> str:
         """Runs all steps; gives `completed`, `failed` or `canceled`."""

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from batch_score.azureml.pipeline.children import Child, Children
     from batch_score.azureml.pipeline.task import DatasetPart, Task
 
-RUN_SCRIPT = "batch_score.azureml.script"
+# What `-m batch_score.azureml.script` does, but a file of the script's folder named like a module of Python's library
+# is not taken for that before the script itself begins.
+RUN_SCRIPT = (
+    "import sys; sys.flags.safe_path or sys.path.pop(0); from batch_score.azureml.script import main; "
+    'sys.path.insert(0, ""); main(sys.argv[1:])'
+)
 RUN_JOB = "batch_score.azureml.pipeline.job_process"
 DRIVER_LOG = "logs/70_driver_log.txt"
 LAST_LINES = 15
@@ -30,7 +35,7 @@ PYTHON = """\
 #!/bin/sh
 if [ "$1" = -u ]; then shift; export PYTHONUNBUFFERED=1; fi
 case "$1" in
-  *.py) exec {python} -m {module} "$@" ;;
+  *.py) exec {python} -c '{start}' "$@" ;;
   *) exec {python} "$@" ;;
 esac
 """
@@ -90,7 +95,7 @@ def carry_out(task: Task, site: Site, children: Children) -> Done:
         return _job(task, work, site, children)
     if isinstance(work, ScriptWork):
         found = places(task, site.folder, site.made, site.run)
-        argv = [sys.executable, "-m", RUN_SCRIPT, work.script, *arguments(work.arguments, found)]
+        argv = [sys.executable, "-c", RUN_SCRIPT, work.script, *arguments(work.arguments, found)]
         return _process(task, site, children, argv, work.source_directory or ".")
     return _command(task, work, site, children)
 
@@ -102,7 +107,7 @@ def _command(task: Task, work: CommandWork, site: Site, children: Children) -> D
         commands.mkdir()
         for name in ("python", "python3"):
             path = commands / name
-            path.write_text(PYTHON.format(python=sys.executable, module=RUN_SCRIPT), encoding="utf-8")
+            path.write_text(PYTHON.format(python=sys.executable, start=RUN_SCRIPT), encoding="utf-8")
             path.chmod(0o755)
         search = os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         shell = shutil.which("bash") or "/bin/sh"
@@ -182,7 +187,7 @@ def _job(task: Task, work: ParallelWork, site: Site, children: Children) -> Done
     }
     given = {**os.environ, **_identity(site)}
     child = children.start(
-        [sys.executable, "-m", RUN_JOB], folder=".", environment=given, asked=asked, report=site.report
+        [sys.executable, "-P", "-m", RUN_JOB], folder=".", environment=given, asked=asked, report=site.report
     )
     answer, errors = child.answer()
     if answer is None:
