@@ -3,9 +3,12 @@
 import ast
 import json
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from batch_score.config import ReaderOptions
 
 SPLIT = """
     import argparse, pathlib
@@ -344,3 +347,64 @@ def test_files_of_a_folder_and_an_output_named_by_the_file(here, write, command)
     result = json.loads(command("pipeline", "pipeline.yml", "--json").stdout)
     text = (here / result["steps"][0]["folder"] / "outputs/out/returns.csv").read_text()
     assert sorted(text.splitlines()) == ["a.txt", "b.txt", "c.txt"]
+
+
+def test_partition_keys_of_folders_that_a_step_has_written(here, write, command):
+    """One mini-batch for each store and brand, whose values are in the paths and come back as columns."""
+    if "partition_format" not in {field.name for field in fields(ReaderOptions)}:
+        pytest.skip("keys in paths are not here yet")
+    write("sales.csv", "store,brand,amount\n" + "".join(f"s{i % 3},b{i % 2},{i}\n" for i in range(60)))
+    write(
+        "code/split.py",
+        """
+        import pathlib, sys
+        import pandas as pd
+
+        out = pathlib.Path(sys.argv[2])
+        for (store, brand), part in pd.read_csv(sys.argv[1]).groupby(["store", "brand"]):
+            (out / store / brand).mkdir(parents=True)
+            part.drop(columns=["store", "brand"]).to_parquet(out / store / brand / "part.parquet")
+        (out / "MLTable").write_text(
+            "paths: [{pattern: ./**/*.parquet}]\\ntransformations:\\n  - read_parquet\\n"
+            "  - extract_columns_from_partition_format: {partition_format: '/{store}/{brand}/part.parquet'}\\n"
+        )
+        """,
+    )
+    write(
+        "train.py",
+        """
+        def run(mini_batch, context):
+            keys = context.partition_key_value
+            assert list(mini_batch.columns) == ["amount", "store", "brand"]
+            return [f"{keys['store']} {keys['brand']} {len(mini_batch)} {mini_batch['amount'].sum()}"]
+        """,
+    )
+    write(
+        "pipeline.yml",
+        """
+        type: pipeline
+        inputs: {sales: {type: uri_file, path: sales.csv}}
+        jobs:
+          split:
+            type: command
+            code: code
+            command: python split.py ${{inputs.sales}} ${{outputs.parts}}
+            inputs: {sales: "${{parent.inputs.sales}}"}
+            outputs: {parts: {type: mltable}}
+          train:
+            type: parallel
+            inputs: {rows: "${{parent.jobs.split.outputs.parts}}"}
+            outputs: {out: {type: uri_folder}}
+            input_data: ${{inputs.rows}}
+            partition_keys: [store, brand]
+            mini_batch_size: 1kb
+            task: {entry_script: train.py, append_row_to: "${{outputs.out}}"}
+        """,
+    )
+    done = command("pipeline", "pipeline.yml", "--json")
+    assert "jobs.train: partition_keys cut the input, so mini_batch_size does not count" in done.stderr
+    out = Path(json.loads(done.stdout)["steps"][1]["folder"], "outputs/out/parallel_run_step.txt")
+    wanted = {(s, b): [i for i in range(60) if (i % 3, i % 2) == (s, b)] for s in range(3) for b in range(2)}
+    assert sorted(out.read_text().splitlines()) == [
+        f"s{store} b{brand} {len(rows)} {sum(rows)}" for (store, brand), rows in sorted(wanted.items())
+    ]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DELIMITED, PARQUET, JSONL = "delimited", "parquet", "jsonl"
-INPUTS = "BATCH_SCORE_INPUTS"
+DATASETS = "BATCH_SCORE_DATASETS"
 
 
 class DataType:
@@ -259,7 +259,7 @@ def opened(origin: Origin) -> FileDataset | TabularDataset:
 
 def input_datasets() -> dict[str, Any]:
     """The inputs of the step that this process runs, by name: datasets, or paths of files."""
-    place = os.environ.get(INPUTS)
+    place = os.environ.get(DATASETS)
     if not place:
         return {}
     content: Mapping[str, Any] = json.loads(Path(place).read_text(encoding="utf-8"))

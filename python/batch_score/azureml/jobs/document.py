@@ -52,10 +52,12 @@ class Document:
     Attributes:
         path: The file.
         without_effect: Keys that were found and have no meaning here.
+        remarks: What else should be known before anything runs.
     """
 
     path: Path
     without_effect: set[str] = field(default_factory=set)
+    remarks: list[str] = field(default_factory=list)
 
     def check(self, part: Any, keys: Keys, where: str = "") -> dict[str, Any]:
         """A part of the file, whose keys must be known.
@@ -94,9 +96,11 @@ class Document:
     @property
     def notes(self) -> list[str]:
         """What should be known before anything runs."""
-        if not self.without_effect:
-            return []
-        return [f"{self.path}: read, but without effect on this machine: {', '.join(sorted(self.without_effect))}"]
+        found = [f"{self.path}: {text}" for text in self.remarks]
+        if self.without_effect:
+            names = ", ".join(sorted(self.without_effect))
+            found.append(f"{self.path}: read, but without effect on this machine: {names}")
+        return found
 
 
 def read_document(path: Path, overrides: Sequence[str] = ()) -> tuple[Document, dict[str, Any]]:

@@ -190,7 +190,10 @@ class JobReader:
         retry = self._document.check(job.get("retry_settings"), RETRY, f"{where}.retry_settings")
         settings |= retried(retry)
         if job.get("partition_keys"):
-            settings.pop("mini_batch_size", None)  # the keys win
+            if settings.pop("mini_batch_size", None) is not None:
+                self._document.remarks.append(
+                    f"{where}: partition_keys cut the input, so mini_batch_size does not count"
+                )
             settings["partition_keys"] = job["partition_keys"]
         try:
             return ParallelRunConfig(

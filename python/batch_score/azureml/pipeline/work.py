@@ -146,14 +146,15 @@ def _environment(task: Task, site: Site) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         **_identity(site),
         "BATCH_SCORE_RUN_DIR": str(site.folder),
-        "BATCH_SCORE_INPUTS": str(_inputs(task, site, found)),
+        "BATCH_SCORE_INPUTS": json.dumps({hole.name: path for hole, path in found.items() if hole.port == INPUT}),
+        "BATCH_SCORE_DATASETS": str(_datasets(task, site, found)),
         **variables(found),
         **_model(task, site),
         **task.environment,
     }
 
 
-def _inputs(task: Task, site: Site, found: Mapping[Hole, str]) -> Path:
+def _datasets(task: Task, site: Site, found: Mapping[Hole, str]) -> Path:
     """A file that tells the script's inputs by name: datasets, or paths."""
     parts = task.work.datasets if isinstance(task.work, ScriptWork) else ()
     content: dict[str, Any] = {hole.name: path for hole, path in found.items() if hole.port == INPUT}
@@ -169,6 +170,7 @@ def _identity(site: Site) -> dict[str, str]:
         "AZUREML_RUN_ID": site.run_id,
         "AZUREML_ROOT_RUN_ID": site.root_id,
         "AZUREML_EXPERIMENT_NAME": site.experiment,
+        "BATCH_SCORE_PARENT_RUN_DIR": str(site.run),
     }
 
 
