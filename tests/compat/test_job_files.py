@@ -349,7 +349,7 @@ def test_files_of_a_folder_and_an_output_named_by_the_file(here, write, command)
     assert sorted(text.splitlines()) == ["a.txt", "b.txt", "c.txt"]
 
 
-def test_partition_keys_of_folders_that_a_step_has_written(here, write, command):
+def test_partition_keys_of_folders_that_a_step_has_written(write, command):
     """One mini-batch for each store and brand, whose values are in the paths and come back as columns."""
     if "partition_format" not in {field.name for field in fields(ReaderOptions)}:
         pytest.skip("keys in paths are not here yet")
@@ -402,7 +402,7 @@ def test_partition_keys_of_folders_that_a_step_has_written(here, write, command)
         """,
     )
     done = command("pipeline", "pipeline.yml", "--json")
-    assert "jobs.train: partition_keys cut the input, so mini_batch_size does not count" in done.stderr
+    assert "jobs.train: mini_batch_size does not count, partition_keys cut the input" in done.stderr
     out = Path(json.loads(done.stdout)["steps"][1]["folder"], "outputs/out/parallel_run_step.txt")
     wanted = {(s, b): [i for i in range(60) if (i % 3, i % 2) == (s, b)] for s in range(3) for b in range(2)}
     assert sorted(out.read_text().splitlines()) == [
