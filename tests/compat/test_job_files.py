@@ -363,7 +363,7 @@ def test_partition_keys_of_folders_that_a_step_has_written(write, command):
         out = pathlib.Path(sys.argv[2])
         for (store, brand), part in pd.read_csv(sys.argv[1]).groupby(["store", "brand"]):
             (out / store / brand).mkdir(parents=True)
-            part.drop(columns=["store", "brand"]).to_parquet(out / store / brand / "part.parquet")
+            part.drop(columns=["store", "brand"]).to_parquet(out / store / brand / "part.parquet", index=False)
         (out / "MLTable").write_text(
             "paths: [{pattern: ./**/*.parquet}]\\ntransformations:\\n  - read_parquet\\n"
             "  - extract_columns_from_partition_format: {partition_format: '/{store}/{brand}/part.parquet'}\\n"
