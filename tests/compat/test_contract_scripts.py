@@ -104,7 +104,8 @@ TIERS = {
 
         def run(mini_batch):
             folder = Path(os.environ["AZUREML_BI_OUTPUT_PATH"])
-            assert folder.is_dir() and os.environ["AZUREML_RUN_ID"] and os.environ["AZUREML_CR_NODE_RANK"] == "0"
+            assert folder.is_dir() and os.environ["AZUREML_CR_NODE_RANK"] == "0"
+            assert os.environ["AZUREML_RUN_ID"].endswith("-variables")
             return [os.environ["GREETING"] + str(v) for v in mini_batch.a]
     """,
 }

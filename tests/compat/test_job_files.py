@@ -402,7 +402,7 @@ def test_partition_keys_of_folders_that_a_step_has_written(write, command):
         """,
     )
     done = command("pipeline", "pipeline.yml", "--json")
-    assert "jobs.train: mini_batch_size does not count, partition_keys cut the input" in done.stderr
+    assert "jobs.train: partition_keys cut the input, so mini_batch_size does not count" in done.stderr
     out = Path(json.loads(done.stdout)["steps"][1]["folder"], "outputs/out/parallel_run_step.txt")
     wanted = {(s, b): [i for i in range(60) if (i % 3, i % 2) == (s, b)] for s in range(3) for b in range(2)}
     assert sorted(out.read_text().splitlines()) == [

@@ -403,6 +403,8 @@ def test_what_does_not_fit_together_is_said_before_anything_runs(here, write):
     PythonScriptStep("copy.py", "one", ["x", out], outputs=[out])
     with pytest.raises(ConfigError, match="written by step 'one' and by 'two'"):
         PythonScriptStep("copy.py", "two", ["x", out], outputs=[out])
+    with pytest.raises(ConfigError, match="unknown parameter 'outputs'; did you mean 'output'"):
+        ParallelRunStep("abc", ParallelRunConfig(entry_script="a.py"), [], outputs=[])
     with pytest.raises(ConfigError, match="name must be 3 to 32"):
         ParallelRunStep("X", ParallelRunConfig(entry_script="a.py"), [Dataset.File.from_files("copy.py")])
     with pytest.raises(ConfigError, match="not a int"):
@@ -413,6 +415,27 @@ def test_what_does_not_fit_together_is_said_before_anything_runs(here, write):
     with pytest.raises(ConfigError, match=r"the steps wait for each other: (one needs two needs one|two needs one)"):
         Pipeline(None, [one, two]).submit("circle")
     assert not (here / "runs").exists()
+
+
+def test_a_cell_that_is_run_again_makes_its_step_again(here, write):
+    write("note.py", "import sys\nopen(sys.argv[1] + '/x', 'w').write(sys.argv[2])\n")
+    out = PipelineData("out")
+    for word in ("first", "second"):
+        step = PythonScriptStep("note.py", "note", [out, word], outputs=[out])
+    run = finished(Pipeline(None, [step]))
+    assert (run.get_steps()[0].get_output_data("out").path / "x").read_text() == "second"
+    assert here == run.folder.parents[2]
+
+
+def test_other_spellings_of_the_sdk():
+    from batch_score.azureml import RunDetails as here  # noqa: PLC0415, N813 - what is tested
+    from batch_score.azureml.data.dataset_consumption_config import DatasetConsumptionConfig  # noqa: PLC0415 - as above
+    from batch_score.azureml.data.output_dataset_config import OutputFileDatasetConfig as Same  # noqa: PLC0415 - as above
+    from batch_score.azureml.pipeline.core.graph import PipelineParameter as There  # noqa: PLC0415 - as above
+    from batch_score.azureml.widgets import RunDetails  # noqa: PLC0415 - as above
+
+    assert (here, Same, There) == (RunDetails, OutputFileDatasetConfig, PipelineParameter)
+    assert DatasetConsumptionConfig("x", None).as_mount().mode == "mount"
 
 
 def test_names_of_the_sdk_that_are_not_here_say_what_to_do():

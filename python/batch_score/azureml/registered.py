@@ -33,7 +33,7 @@ def register(
     tags: Any = None,
     create_new_version: bool = False,  # noqa: FBT001, FBT002 - as above
 ) -> int:
-    """Writes down how a dataset was asked for; gives its version.
+    """Writes down how a dataset was asked for; gives its version, that of the newest one if it is the same.
 
     Raises:
         ConfigError: The name cannot be used, or is taken and no new version is wanted.
@@ -46,10 +46,11 @@ def register(
     content = {**absolute.as_json(), "description": description, "tags": tags}
     text = json.dumps(content, indent=2, default=str, ensure_ascii=False) + "\n"
     taken = _versions(place)
-    if taken and not create_new_version:
+    if taken:
         newest = json.loads((place / f"{taken[-1]}.json").read_text(encoding="utf-8"))
         if Origin.from_json(newest) == absolute:
             return taken[-1]
+    if taken and not create_new_version:
         raise ConfigError(f"dataset {name!r} is registered with other data; give create_new_version=True")
     version = max(taken, default=0) + 1
     while True:

@@ -83,8 +83,9 @@ def ran(asked: Mapping[str, Any]) -> RunResult:
 
 
 def _request(config: ParallelRunConfig, datasets: tuple[Any, ...], attempt: Mapping[str, Any]) -> JobRequest:
+    variables = {"AZUREML_RUN_ID": attempt["run_id"], **(config.environment_variables or {})}
     return JobRequest(
-        config=config,
+        config=replace(config, environment_variables=variables),
         datasets=datasets,
         run_dir=Path(attempt["run_dir"]),
         output=None if attempt["output"] is None else Path(attempt["output"]),

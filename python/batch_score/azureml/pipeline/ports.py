@@ -50,7 +50,8 @@ class Ports:
                 f"step {self._step.name!r}: an output is an OutputFileDatasetConfig or a PipelineData, not a "
                 f"{type(output).__name__}"
             )
-        if output.producer not in (None, self._step):
+        # A step that is made once more, as when a cell of a notebook is run again, takes the place of the first one.
+        if output.producer not in (None, self._step) and output.producer.name != self._step.name:
             raise ConfigError(
                 f"output {output.name!r} is written by step {output.producer.name!r} and by {self._step.name!r}; "
                 "give each step an output of its own"
@@ -94,7 +95,7 @@ class Ports:
         if isinstance(value, Written):
             if any(_unwrapped(one)[1] is value for one in self._inputs.values()):
                 return Hole(INPUT, self._add_input(value))
-            if value.producer in (None, self._step):
+            if value.producer is None or value.producer.name == self._step.name:
                 return Hole(OUTPUT, self._add_output(value))
             return Hole(INPUT, self._add_input(value))
         if isinstance(value, (DatasetConsumptionConfig, PipelineOutput, FileDataset, TabularDataset)):

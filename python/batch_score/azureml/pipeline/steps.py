@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from batch_score.azureml.pipeline.task import Text
 
+STEP_PARAMETERS = ("name", "parallel_run_config", "inputs", "output", "side_inputs", "arguments", "allow_reuse")
 # What may be a PipelineParameter (the ParallelRunStep contract).
 PARAMETRIC = frozenset(
     {
@@ -285,8 +286,9 @@ class ParallelRunStep(Step):
         side_inputs: Sequence[Any] | None = None,
         arguments: Sequence[Any] | None = None,
         allow_reuse: bool = True,  # noqa: FBT001, FBT002 - as above
-        **_: Any,
+        **unknown: Any,
     ) -> None:
+        check_names(unknown, STEP_PARAMETERS, f"ParallelRunStep {name!r}", "parameter")
         super().__init__(checked_name(name), allow_reuse=bool(allow_reuse))
         scored = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         if not scored:

@@ -180,8 +180,8 @@ def _model(task: Task, site: Site) -> dict[str, str]:
 
 def _job(task: Task, work: ParallelWork, site: Site, children: Children) -> Done:
     """Runs a job in a process of its own, because a job takes signals, logging and the working directory for itself."""
-    environment = {**(work.config.environment_variables or {}), **task.environment, **_model(task, site)}
-    config = replace(work.config, environment_variables=environment or None)
+    variables_of_step = {**(work.config.environment_variables or {}), **task.environment, **_model(task, site)}
+    config = replace(work.config, environment_variables=variables_of_step)
     asked = {
         "config": {name: value if _is_plain(value) else str(value) for name, value in plain(config).items()},
         "datasets": [_dataset(part, task, site) for part in work.datasets],
@@ -212,7 +212,8 @@ def _attempt(task: Task, work: ParallelWork, site: Site, folder: Path) -> dict[s
     if work.output is not None:
         path = Path(found[Hole(OUTPUT, work.output)])
         output = str(path.parent if task.outputs[work.output].file_name else path)
-    return {"run_dir": str(folder), "output": output, "arguments": arguments(work.arguments, found)}
+    run_id = "-".join(folder.parts[-3:])  # pipeline, run and step: the same when the run is gone on with
+    return {"run_dir": str(folder), "output": output, "arguments": arguments(work.arguments, found), "run_id": run_id}
 
 
 def _dataset(part: DatasetPart, task: Task, site: Site) -> dict[str, Any]:

@@ -41,6 +41,10 @@ STATES = {
     "canceled": "Canceled",
 }
 DEFAULT_NAME = "pipeline"
+SUBMISSION = (
+    *("experiment_name", "pipeline_parameters", "continue_on_step_failure", "regenerate_outputs"),
+    *("parent_run_id", "credential_passthrough", "tags", "description"),
+)
 
 
 class StepSequence:
@@ -76,8 +80,7 @@ class Pipeline:
         description: str | None = None,
         default_datastore: Any = None,
         default_source_directory: str | None = None,
-        resolve_closure: bool = True,  # noqa: FBT001, FBT002 - as above
-        **_: Any,
+        resolve_closure: bool = True,  # noqa: FBT001, FBT002 - as existing code gives it
     ) -> None:
         del default_datastore, resolve_closure
         self.workspace = workspace
@@ -113,7 +116,7 @@ class Pipeline:
         pipeline_parameters: Mapping[str, Any] | None = None,
         continue_on_step_failure: bool = False,  # noqa: FBT001, FBT002 - as existing code gives it
         regenerate_outputs: bool = False,  # noqa: FBT001, FBT002 - as above
-        **_: Any,
+        **unused: Any,
     ) -> PipelineRun:
         """Begins to run the pipeline on this machine and returns at once; the run ends before Python does.
 
@@ -122,10 +125,12 @@ class Pipeline:
             pipeline_parameters: Values other than the defaults, by name.
             continue_on_step_failure: When a step has failed, steps that do not need it run all the same.
             regenerate_outputs: No result of an earlier run is used.
+            unused: `parent_run_id`, `credential_passthrough`, `tags` and `description` have no meaning here.
 
         Raises:
             UsageError: Something that was found before anything was started.
         """
+        check_names(unused, SUBMISSION, "Pipeline.submit", "parameter")
         values = self.parameters
         check_names(pipeline_parameters or {}, values, "pipeline_parameters", "parameter")
         values |= pipeline_parameters or {}
