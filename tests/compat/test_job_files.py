@@ -199,6 +199,10 @@ def test_values_can_be_set_from_the_command_line(command, here, write):
         ("jobs.split.outputs.parts", "jobs.splits.outputs.parts", "step 'scale' needs 'splits', which is no step"),
         ("jobs.split.outputs.parts", "jobs.split.outputs.part", "'part' of 'split', whose outputs are: parts"),
         ("path: ./data/sales.csv", "path: azureml:sales:1", "is azureml:sales:1, which is not on this machine"),
+        ("path: ./data/sales.csv", "path: ./data/gone.csv", "data/gone.csv"),
+        ("code: ./src/scale", "code: ./src/gone", "src/gone: no such folder"),
+        ("entry_script: scale.py", "entry_script: gone.py", "src/scale/gone.py: no such file"),
+        ("max_concurrency_per_instance: 2", "max_concurrency_per_instance: 0", "max_concurrency_per_instance must be"),
         ("type: parallel", "type: sweep", "jobs of type sweep are not run by this version"),
         ("key: store", "kee: store", "unknown input 'kee'; did you mean 'key'"),
         ("key: store", "limit: 3", "jobs.split.inputs.key has no value"),
@@ -268,6 +272,34 @@ def test_tables_and_values_in_commands(here, write, command):
     )
     command("pipeline", "nested/pipeline.yml")
     assert (here / "out put/said.txt").read_text() == "a b\nhellohello"
+
+
+def test_scripts_of_commands_find_azureml_core(here, write, command):
+    pytest.importorskip("batch_score.azureml.core", reason="the names of azureml.core are not here yet")
+    write(
+        "code/use.py",
+        """
+        import sys
+        from azureml.core import Run
+
+        run = Run.get_context()
+        run.log("size", 3)
+        print(run.id, *sys.argv[1:])
+        """,
+    )
+    write("code/copy.py", "raise SystemExit('taken for the module of that name')\n")
+    write(
+        "pipeline.yml",
+        """
+        type: pipeline
+        jobs:
+          use: {type: command, code: code, command: "python -u use.py a 'b c' && python3 -c 'print(5)'"}
+        """,
+    )
+    command("pipeline", "pipeline.yml")
+    folder = next((here / "runs/pipeline").glob("*/use"))
+    assert (folder / "logs/70_driver_log.txt").read_text() == f"pipeline-{folder.parent.name}-use a b c\n5\n"
+    assert "size" in (folder / "metrics.jsonl").read_text()
 
 
 def test_an_mltable_is_read_as_it_says(here, write, command):

@@ -88,7 +88,7 @@ def _result(execution: Execution) -> dict[str, Any]:
     return {
         "status": execution.status,
         "run_dir": str(execution.folder),
-        "outputs": execution.outputs,
+        "outputs": execution.outputs if execution.status == COMPLETED else {},
         "steps": steps,
     }
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from batch_score.azureml.jobs.document import ELSEWHERE, Keys
 from batch_score.azureml.jobs.model import model_path
-from batch_score.azureml.jobs.steps import RETRY, retried
+from batch_score.azureml.jobs.steps import RETRY, retried, told
 from batch_score.azureml.pipeline.task import Data, DatasetPart, OutputPort, ParallelWork, Task
 from batch_score.config import ParallelRunConfig
 from batch_score.dataset.origin import FILE
@@ -81,7 +81,7 @@ def deployment_task(document: Document, content: Mapping[str, Any], inputs: Sequ
             **{**DEFAULTS, **found, **retried(retry)},
         )
     except ConfigError as error:
-        raise ConfigError(f"{document.path}: {error}") from error
+        raise ConfigError(f"{document.path}: {told(error, SETTINGS)}") from error
     variables = given.get("environment_variables") or {}
     model = part.get("model")
     return Task(

@@ -135,20 +135,20 @@ def _override(content: dict[str, Any], text: str, path: Path) -> None:
         place = place[key]
     last, parsed = keys[-1], yaml_value(value)
     old = place.get(last)
-    data = keys[-2:-1] == ["inputs"] or (last == "path" and keys[-3:-2] == ["inputs"])
-    if data:
-        parsed = _as_data(old, parsed, path)
+    ports = keys[-3:-2] if last == "path" else keys[-2:-1]
+    if ports in (["inputs"], ["outputs"]):
+        parsed = _as_data(old, parsed, path, there=ports == ["inputs"])
     place[last] = parsed
 
 
-def _as_data(old: Any, value: Any, path: Path) -> Any:
-    """An overriding value of an input: a path keeps the type of what was there, and is one of the current folder."""
-    is_path = isinstance(value, str) and not REMOTE.match(value) and "${{" not in value and Path(value).exists()
-    if is_path:
+def _as_data(old: Any, value: Any, path: Path, *, there: bool) -> Any:
+    """An overriding value of an input or output: a path keeps the type of what was there, and is one of this folder."""
+    is_path = isinstance(value, str) and not REMOTE.match(value) and "${{" not in value
+    if is_path and (Path(value).exists() or not there):
         value = os.path.relpath(value, path.parent) if not Path(value).is_absolute() else value
     if isinstance(old, dict) and not isinstance(value, dict):
-        kind = str(old.get("type", ""))
-        return {**old, ("path" if kind.startswith(("uri_", "mltable")) or "path" in old else "default"): value}
+        of_data = str(old.get("type", "")).startswith(("uri_", "mltable")) or "path" in old or not there
+        return {**old, ("path" if of_data else "default"): value}
     return value
 
 

@@ -204,7 +204,7 @@ class JobReader:
                 **settings,
             )
         except ConfigError as error:
-            raise ConfigError(f"{self._document.path}: {where}: {error}") from error
+            raise ConfigError(f"{self._document.path}: {where}: {told(error, SETTINGS)}") from error
 
     def _data(
         self, job: Mapping[str, Any], base: Task, expressions: Expressions, kinds: Mapping[str, str], where: str
@@ -238,6 +238,14 @@ def retried(retry: Mapping[str, Any]) -> dict[str, Any]:
     if retry.get("timeout") is not None:
         found["run_invocation_timeout"] = retry["timeout"]
     return found
+
+
+def told(error: ConfigError, names: Mapping[str, str]) -> str:
+    """What an error says, with the names of the file, by which `names` has ours."""
+    text = str(error)
+    for theirs, ours in names.items():
+        text = text.replace(ours, theirs)
+    return text
 
 
 def _file_port(port: OutputPort, config: ParallelRunConfig, arguments: tuple[Text, ...]) -> OutputPort:

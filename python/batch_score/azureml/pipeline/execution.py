@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batch_score.azureml.pipeline.children import Children
-from batch_score.azureml.pipeline.key import changes, key_of, parts_of
+from batch_score.azureml.pipeline.key import changes, check_here, key_of, parts_of
 from batch_score.azureml.pipeline.place import copy_outputs, make_outputs, output_path
 from batch_score.azureml.pipeline.record import (
     CANCELED,
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from batch_score.azureml.pipeline.task import Task
 
 RUNS = "runs"
+# Steps beside each other, unless there are more cores: hundreds of processes at once would be in each other's way.
+AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,14 @@ class Execution:
         report: Gets a line about each thing that happens; may be called from several threads.
 
     Raises:
-        ConfigError: The steps do not fit together.
+        UsageError: The steps do not fit together, or a file of theirs is not there.
         OutputError: The folder cannot be made.
     """
 
     def __init__(self, submission: Submission, report: Callable[[str], None]) -> None:
         self._order = in_order(submission.tasks)
+        for task in submission.tasks:
+            check_here(task)
         self._submission = submission
         self._tasks = {task.name: task for task in submission.tasks}
         self._report = report
@@ -113,7 +117,7 @@ class Execution:
     def run(self) -> str:
         """Runs all steps; gives `completed`, `failed` or `canceled`."""
         self._report(f"pipeline {self._submission.name}: run {self.folder}")
-        with ThreadPoolExecutor(max(1, len(self._tasks)), thread_name_prefix="step") as pool:
+        with ThreadPoolExecutor(max(AT_ONCE, os.cpu_count() or 1), thread_name_prefix="step") as pool:
             running: dict[Future[None], str] = {}
             while self._order.is_active():
                 for name in self._order.get_ready():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from batch_score import _native
 from batch_score.azureml.pipeline.task import CommandWork, Data, Made, ParallelWork, ScriptWork, symbolic
 from batch_score.config import plain
-from batch_score.errors import ConfigError, InputError
+from batch_score.errors import ConfigError, InputError, ScorerError
 from batch_score.job.sources import content_hash, source_states
 from batch_score.job.versions import versions
 
@@ -37,6 +37,24 @@ WITHOUT_EFFECT = frozenset(
         *("task_overhead_timeout", "progress_update_timeout", "first_task_creation_timeout"),
     }
 )
+
+
+def check_here(task: Task) -> None:
+    """Looks whether the files that a task names are there.
+
+    Raises:
+        InputError: Data or the model is not.
+        ConfigError: The code root is not.
+        ScorerError: The script is not.
+    """
+    paths = [path for source in task.inputs.values() if isinstance(source, Data) for path in source.paths]
+    for path in [*paths, *([] if task.model is None else [task.model])]:
+        if not Path(path).exists():
+            files_below(path)
+    name, root = _code(task.work)
+    script = _script(name, root)
+    if name.endswith((".py", ".onnx")) and not script.is_file():
+        raise ScorerError(f"step {task.name!r}: script {script}: no such file; give its path in its code folder")
 
 
 def parts_of(task: Task, made: Mapping[str, str]) -> dict[str, str]:
@@ -150,17 +168,20 @@ def job_settings(config: ParallelRunConfig) -> dict[str, Any]:
 def _source(task: Task) -> Any:
     """The states of the files that belong to the script, and of the model."""
     model = None if task.model is None else listing_digest([task.model])
-    work = task.work
-    if isinstance(work, CommandWork):
-        name, root = "", work.source_directory
-    elif isinstance(work, ScriptWork):
-        name, root = work.script, work.source_directory
-    else:
-        name, root = work.config.entry_script or "", work.config.source_directory
+    name, root = _code(task.work)
     script = _script(name, root)
     if not name and root is None:
         return [model]
     return [model, str(content_hash(script)), source_states(script, root, _apart(task))]
+
+
+def _code(work: ScriptWork | CommandWork | ParallelWork) -> tuple[str, str | None]:
+    """The script, empty for a command, and the code root."""
+    if isinstance(work, CommandWork):
+        return "", work.source_directory
+    if isinstance(work, ScriptWork):
+        return work.script, work.source_directory
+    return work.config.entry_script or "", work.config.source_directory
 
 
 def _script(name: str, root: str | None) -> Path:

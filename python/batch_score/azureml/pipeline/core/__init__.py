@@ -169,14 +169,19 @@ def _flat(steps: Any) -> Iterator[Step]:
 
 
 def _with_needed(steps: list[Step]) -> list[Step]:
-    """The steps and those that they need, each once, in the order in which they are found."""
+    """The steps and those that they need, each once, and after those that it needs."""
     found: dict[Step, None] = {}
-    pending = steps[::-1]
-    while pending:
-        step = pending.pop()
-        if step not in found:
+    begun: set[Step] = set()
+
+    def take(step: Step) -> None:
+        if step not in begun:
+            begun.add(step)
+            for one in step.needed():
+                take(one)
             found[step] = None
-            pending += step.needed()
+
+    for step in steps:
+        take(step)
     if not found:
         raise ConfigError("a pipeline needs at least one step")
     return list(found)
