@@ -25,7 +25,7 @@ PIPELINE = """
         task: {entry_script: slow.py, append_row_to: "${{outputs.out}}"}
       beside:
         type: command
-        command: python wait.py
+        command: echo waiting; python wait.py & python wait.py; wait
         code: ./code
 """
 SLOW = """
@@ -109,6 +109,45 @@ def test_after_the_end_nothing_runs_and_the_next_run_goes_on_with_the_job(slow, 
     assert len(calls) < ROWS + 100  # what was in flight is scored twice, all else once
     first = sorted((slow / "runs/pipeline").iterdir())
     assert len([folder for folder in first if (folder / "slow").is_symlink()]) == 1
+
+
+def test_a_command_leaves_nothing_running_behind_it(slow, write, command):
+    write(
+        "left.yml",
+        """
+        type: pipeline
+        jobs:
+          left: {type: command, code: code, command: "python wait.py & echo done"}
+    """,
+    )
+    command("pipeline", "left.yml")
+    assert not alive(slow)
+
+
+def test_a_script_that_tidies_up_when_it_is_asked_to_end_has_the_time(slow, write):
+    from batch_score.azureml.pipeline.core import Pipeline  # noqa: PLC0415 - the tests above do without
+    from batch_score.azureml.pipeline.steps import PythonScriptStep  # noqa: PLC0415 - as above
+
+    write(
+        "tidy/tidy.py",
+        """
+        import pathlib, signal, sys, time
+
+        def tidy(*_):
+            time.sleep(0.3)
+            pathlib.Path("tidied").touch()
+            sys.exit(0)
+
+        signal.signal(signal.SIGTERM, tidy)
+        pathlib.Path("ready").touch()
+        time.sleep(60)
+    """,
+    )
+    run = Pipeline(None, [PythonScriptStep("tidy.py", source_directory="tidy")]).submit("tidy")
+    wait_until((slow / "tidy/ready").exists)
+    run.cancel()
+    assert (slow / "tidy/tidied").exists()
+    assert run.get_status() == "Canceled"
 
 
 def test_a_canceled_run_of_pipeline_code_stops(slow):

@@ -1,4 +1,4 @@
-"""The processes of a pipeline's steps: started in sessions of their own, stopped together, ended with their parent."""
+"""The processes of a pipeline's steps: each in a session of its own, stopped together, none outlives its parent."""
 
 from __future__ import annotations
 
@@ -8,50 +8,100 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 GRACE_S = 5.0
-# Asks the kernel to end the process with the thread that waits for it, then becomes the command.
-LEASH = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execvpe(sys.argv[1], sys.argv[1:], os.environ)"
+LAST_LINES = 15
+LEASH = Path(__file__).with_name("leash.py")
 
 
 class Child:
-    """A process that has been started.
+    """A script or command that runs.
 
     Args:
-        process: The process, leader of its group.
-        report: Gets the lines that a job writes about its progress.
+        process: The process that leads its group, on a leash that we hold by its stdin.
 
     Attributes:
         timed_out: It was stopped because it took too long.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], report: Callable[[str], None] | None) -> None:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
-        self._report = report
         self.timed_out = False
 
     def wait(self, limit: float | None) -> int:
-        """Waits for the end, at most `limit` seconds; gives the exit code, negative for a signal."""
+        """Waits for the end, at most `limit` seconds; then nothing of it runs any more.
+
+        Returns:
+            The exit code, negative for a signal.
+        """
         try:
-            return self._process.wait(limit)
+            code = self._process.wait(limit)
         except subprocess.TimeoutExpired:
             self.timed_out = True
-            self.stop()
-            return self._process.wait()
+            self.ask()
+            self.end(time.monotonic() + GRACE_S)
+            code = self._process.wait()
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # what it has left behind
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        return code
 
-    def answer(self) -> tuple[dict[str, Any] | None, str]:
-        """What a job has answered, None if it could not; and the last lines that it wrote to stderr."""
+    def ask(self) -> None:
+        """Asks the process and its group to end."""
+        self._signal(signal.SIGTERM)
+
+    def end(self, until: float) -> None:
+        """Waits for the end until a moment of the monotonic clock, then kills what has not ended."""
+        try:
+            self._process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+
+class Job(Child):
+    """A job that runs; the first signal is the wish to stop where it can be gone on with.
+
+    Args:
+        process: The process, with pipes.
+        report: Gets the lines that it writes about its progress.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], report: Callable[[str], None]) -> None:
+        super().__init__(process)
+        self._report = report
+        self._lines: list[str] = []
+
+    def ask(self) -> None:
+        """Lets the job finish what is in flight."""
+        self._process.send_signal(signal.SIGINT)
+
+    def answer(self, asked: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
+        """Asks the job, and waits for its end.
+
+        Returns:
+            What it has answered, None if it could not; and the last lines that it wrote.
+        """
         stdin, stdout, stderr = (self._process.stdin, self._process.stdout, self._process.stderr)
         if stdin is None or stdout is None or stderr is None:
             raise TypeError("the process was started without pipes")
-        lines: list[str] = []
-        reader = threading.Thread(target=self._follow, args=(stderr, lines), daemon=True)
+        reader = threading.Thread(target=self._follow, args=(stderr,), daemon=True)
         reader.start()
+        with suppress(BrokenPipeError):
+            stdin.write(json.dumps(asked).encode() + b"\n")
+            stdin.flush()
         text = stdout.read()
         self._process.wait()
         reader.join()
@@ -62,35 +112,14 @@ class Child:
             found: dict[str, Any] | None = json.loads(text)
         except ValueError:
             found = None
-        return found, "".join(f"\n  | {line}" for line in lines[-15:])
+        return found, "".join(f"\n  | {line}" for line in self._lines)
 
-    def _follow(self, stream: IO[bytes], lines: list[str]) -> None:
+    def _follow(self, stream: IO[bytes]) -> None:
         for raw in stream:
             line = raw.decode("utf-8", "replace").rstrip()
-            lines.append(line)
-            del lines[:-15]
-            if self._report is not None:
-                self._report(line)
-
-    def interrupt(self, number: int) -> None:
-        """Sends a signal to the process and all of its group that listen for it."""
-        with suppress(ProcessLookupError):
-            self._process.send_signal(number)
-
-    def stop(self) -> None:
-        """Ends the process and its group: asked first, killed after a while."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGTERM)
-        try:
-            self._process.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-
-    @property
-    def is_job(self) -> bool:
-        """It takes the first signal as the wish to stop where it can be gone on with."""
-        return self._process.stdin is not None
+            self._lines.append(line)
+            del self._lines[:-LAST_LINES]
+            self._report(line)
 
 
 class Children:
@@ -101,65 +130,85 @@ class Children:
         self._running: list[Child] = []
         self._stopped = False
 
-    def start(
-        self,
-        argv: Sequence[str],
-        *,
-        folder: str,
-        environment: Mapping[str, str],
-        output: IO[bytes] | None = None,
-        asked: Mapping[str, Any] | None = None,
-        report: Callable[[str], None] | None = None,
-    ) -> Child:
-        """Starts a process.
+    def start(self, argv: Sequence[str], *, folder: str, environment: Mapping[str, str], output: IO[bytes]) -> Child:
+        """Starts a script or command.
 
         Args:
             argv: The command.
             folder: Working directory.
             environment: All its variables.
             output: Gets stdout and stderr.
-            asked: A job, given on stdin, which stays open as long as we live; then stdout is its answer.
-            report: Gets the lines that the job writes about its progress.
+
+        Raises:
+            OSError: It cannot be started.
+        """
+        leash = [sys.executable, "-IS", str(LEASH), *argv]
+        pipe = subprocess.PIPE
+        with self._lock:
+            self._check()
+            process = subprocess.Popen(
+                leash,
+                cwd=folder,
+                env=dict(environment),
+                stdin=pipe,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            child = Child(process)
+            self._running.append(child)
+        return child
+
+    def start_job(self, argv: Sequence[str], environment: Mapping[str, str], report: Callable[[str], None]) -> Job:
+        """Starts the process of a job, which is asked on stdin and ends when that is closed.
+
+        Args:
+            argv: The command.
+            environment: All its variables.
+            report: Gets the lines that it writes about its progress.
 
         Raises:
             OSError: It cannot be started.
         """
         pipe = subprocess.PIPE
         with self._lock:
-            if self._stopped:
-                raise InterruptedError("the pipeline was canceled")
+            self._check()
             process = subprocess.Popen(
-                argv if asked is not None else [sys.executable, "-IS", "-c", LEASH, *argv],
-                cwd=folder,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL if asked is None else pipe,
-                stdout=output if asked is None else pipe,
-                stderr=subprocess.STDOUT if asked is None else pipe,
-                start_new_session=True,
+                argv, env=dict(environment), stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
             )
-            child = Child(process, report)
-            self._running.append(child)
-        if asked is not None and process.stdin is not None:
-            with suppress(BrokenPipeError):
-                process.stdin.write(json.dumps(asked).encode() + b"\n")
-                process.stdin.flush()
-        return child
+            job = Job(process, report)
+            self._running.append(job)
+        return job
+
+    def ended(self, child: Child) -> None:
+        """A process has ended, and is not to be stopped any more."""
+        with self._lock:
+            self._running.remove(child)
+
+    def _check(self) -> None:
+        if self._stopped:
+            raise InterruptedError("the pipeline was canceled")
 
     def stop(self) -> None:
         """Lets jobs stop where they can be gone on with, and ends all other processes; none starts any more."""
-        with self._lock:
-            self._stopped = True
-            running = list(self._running)
+        until = time.monotonic() + GRACE_S
+        running = self._last()
         for child in running:
-            if child.is_job:
-                child.interrupt(signal.SIGINT)
-            else:
-                child.stop()
+            child.ask()
+        for child in running:
+            if not isinstance(child, Job):
+                child.end(until)
 
     def kill(self) -> None:
         """Ends all processes now."""
+        until = time.monotonic() + GRACE_S
+        running = self._last()
+        for child in running:
+            Child.ask(child)
+        for child in running:
+            child.end(until)
+
+    def _last(self) -> list[Child]:
         with self._lock:
             self._stopped = True
-            running = list(self._running)
-        for child in running:
-            child.stop()
+            return list(self._running)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batch_score.azureml.pipeline.children import LAST_LINES
 from batch_score.azureml.pipeline.place import LINKS, arguments, model_folder, places, quoted, variables
 from batch_score.azureml.pipeline.task import INPUT, OUTPUT, CommandWork, Data, Hole, Made, ParallelWork, ScriptWork
 from batch_score.config import plain
@@ -29,7 +30,6 @@ RUN_SCRIPT = (
 )
 RUN_JOB = "batch_score.azureml.pipeline.job_process"
 DRIVER_LOG = "logs/70_driver_log.txt"
-LAST_LINES = 15
 # `python script.py` in a command is this interpreter, and the script finds the names of azureml.core.
 PYTHON = """\
 #!/bin/sh
@@ -125,6 +125,7 @@ def _process(task: Task, site: Site, children: Children, argv: Sequence[str], fo
     with log.open("wb") as file:
         child = children.start(argv, folder=folder, environment=_environment(task, site), output=file)
         code = child.wait(limit)
+    children.ended(child)
     if code == 0:
         return Done(log=str(log))
     return Done(cause=_cause(child, code, limit, log), log=str(log))
@@ -188,10 +189,9 @@ def _job(task: Task, work: ParallelWork, site: Site, children: Children) -> Done
         "attempts": [_attempt(task, work, site, folder) for folder in (*site.unfinished, site.folder)],
     }
     given = {**os.environ, **_identity(site)}
-    child = children.start(
-        [sys.executable, "-P", "-m", RUN_JOB], folder=".", environment=given, asked=asked, report=site.report
-    )
-    answer, errors = child.answer()
+    job = children.start_job([sys.executable, "-P", "-m", RUN_JOB], given, site.report)
+    answer, errors = job.answer(asked)
+    children.ended(job)
     if answer is None:
         return Done(cause=f"its process ended without a result{errors}")
     return Done(
