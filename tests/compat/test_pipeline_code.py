@@ -2,10 +2,12 @@
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 
-from batch_score.azureml.data import Dataset, OutputFileDatasetConfig, PipelineData
+from batch_score.azureml.data import Dataset, DatasetConsumptionConfig, OutputFileDatasetConfig, PipelineData
+from batch_score.azureml.data.dataset_factory import DataType
 from batch_score.azureml.pipeline.core import Pipeline, PipelineParameter, StepSequence
 from batch_score.azureml.pipeline.steps import ParallelRunConfig, ParallelRunStep, PythonScriptStep
 from batch_score.errors import ConfigError, InputError, JobFailedError
@@ -365,6 +367,34 @@ def test_a_script_step_finds_a_table_among_its_inputs(here, write):
     assert (run.get_steps()[0].folder / "logs/70_driver_log.txt").read_text() == "6\n"
 
 
+def test_a_dataset_can_be_a_parameter_and_an_output_a_registered_dataset(here, write):
+    write("few/a.txt", "ant")
+    write("many/b.txt", "bee")
+    write("copy.py", COPY)
+    words = DatasetConsumptionConfig("words", PipelineParameter("source", Dataset.File.from_files("few"))).as_mount()
+    kept = OutputFileDatasetConfig("kept").register_on_complete(name="kept words")
+    pipeline = Pipeline(None, [PythonScriptStep("copy.py", "copy", [words, kept])])
+    finished(pipeline)
+    assert [path.name for path in map(Path, Dataset.get_by_name(None, "kept words").to_path())] == ["a.txt"]
+    finished(pipeline)
+    run = finished(pipeline, pipeline_parameters={"source": Dataset.File.from_files("many")})
+    assert states(run) == {"copy": "Finished"}
+    assert [path.name for path in map(Path, Dataset.get_by_name(None, "kept words").to_path())] == ["b.txt"]
+    assert len(list((here / "workspace/datasets/kept words").iterdir())) == 2  # the reused output is no new version
+
+
+def test_types_of_columns_can_be_declared(here, write):
+    write("rows.csv", "a;b\n1;2024-01-02\n")
+    table = Dataset.Tabular.from_delimited_files(
+        path="rows.csv", separator=";", set_column_types={"a": DataType.to_string(), "b": DataType.to_datetime("%Y")}
+    )
+    frame = table.to_pandas_dataframe()
+    assert frame.a.tolist() == ["1"]
+    assert frame.b.dt.year.tolist() == [2024]
+    assert Dataset.Tabular.from_delimited_files("rows.csv", header=False, separator=";").schema.names != ["a", "b"]
+    assert here
+
+
 def test_registered_datasets_are_found_by_name_and_version(here, write):
     write("words/a.txt", "ant")
     first = Dataset.File.from_files("words")
@@ -431,13 +461,15 @@ def test_a_cell_that_is_run_again_makes_its_step_again(here, write):
 
 def test_other_spellings_of_the_sdk():
     from batch_score.azureml import RunDetails as here  # noqa: PLC0415, N813 - what is tested
-    from batch_score.azureml.data.dataset_consumption_config import DatasetConsumptionConfig  # noqa: PLC0415 - as above
+    from batch_score.azureml.data.dataset_consumption_config import (  # noqa: PLC0415 - as above
+        DatasetConsumptionConfig as Input,
+    )
     from batch_score.azureml.data.output_dataset_config import OutputFileDatasetConfig as Same  # noqa: PLC0415 - as above
     from batch_score.azureml.pipeline.core.graph import PipelineParameter as There  # noqa: PLC0415 - as above
     from batch_score.azureml.widgets import RunDetails  # noqa: PLC0415 - as above
 
     assert (here, Same, There) == (RunDetails, OutputFileDatasetConfig, PipelineParameter)
-    assert DatasetConsumptionConfig("x", None).as_mount().mode == "mount"
+    assert Input is DatasetConsumptionConfig
 
 
 def test_names_of_the_sdk_that_are_not_here_say_what_to_do():
