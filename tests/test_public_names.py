@@ -50,7 +50,10 @@ def test_importing_the_package_loads_none_of_the_slow_ones():
     assert done.stdout.split() == []
 
 
-@pytest.mark.parametrize("command", ["", "run", "resume", "plan", "debug", "gpus", "model", "model register", "demo"])
+COMMANDS = ["", "run", "resume", "plan", "debug", "gpus", "model", "model register", "pipeline", "demo"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_loads_none_of_the_slow_ones(command):
     arguments = ["batch-score", *command.split(), "--help"]
     code = f"import sys; sys.argv = {arguments}; from batch_score.cli import main; main()"

@@ -31,6 +31,7 @@ LOGGING_LEVELS = ("DEBUG", "INFO", "WARNING", "WARN")
 AZUREML_NAMES = ("installed", "ours")
 ENGINES = ("local", "inline")
 PROFILERS = ("cProfile", "profile")
+FORMS = ("auto", "txt", "csv", "tsv", "jsonl", "parquet")
 DEVICES = ("auto", "cpu", "cuda", "tensorrt")
 PRECISIONS = ("fp32", "fp16")
 ENCODINGS = ("utf8", "utf8bom", "ascii", "latin1", "iso88591", "windows1252", "utf16", "utf32")
@@ -145,6 +146,7 @@ class ParallelRunConfig(_Checked):
         flag=True,
         fixed=True,
     )
+    append_row_form: str = option("auto", "form of the output file; auto: by its extension", choices=FORMS, fixed=True)
     append_row_dataframe_header: bool = option(
         False, "one header row in a .txt output when run() returns DataFrames", flag=True, fixed=True
     )
@@ -483,3 +485,13 @@ def fixed_settings(config: Any) -> dict[str, Any]:
 
 def _as_list(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+def yaml_value(text: str) -> Any:
+    """What a piece of YAML stands for, text that is none for itself."""
+    import yaml  # noqa: PLC0415 - as in `read_yaml`
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text

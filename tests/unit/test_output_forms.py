@@ -44,3 +44,8 @@ def test_other_columns_are_described(got, part):
     message = check_columns(("a", "b"), got)
     assert message is not None
     assert part in message
+
+
+def test_a_form_that_is_asked_for_goes_before_the_extension():
+    assert encoder_for(OutputOptions("predictions.csv", form="txt")).suffix == ".txt"
+    assert encoder_for(OutputOptions("predictions.out", form="jsonl")).suffix == ".jsonl"

@@ -231,7 +231,8 @@ def test_a_model_is_registered_from_what_was_uploaded_or_lies_here(run, tmp_path
 def test_the_surroundings_of_a_run(run, tmp_path, monkeypatch):
     monkeypatch.setenv("AZUREML_EXPERIMENT_NAME", "loans")
     monkeypatch.setenv("BATCH_SCORE_WORKSPACE", str(tmp_path / "ws"))
-    monkeypatch.setenv("BATCH_SCORE_INPUTS", '{"rows": "/data/rows"}')
+    (tmp_path / "inputs.json").write_text('{"rows": "/data/rows"}', encoding="utf-8")
+    monkeypatch.setenv("BATCH_SCORE_DATASETS", str(tmp_path / "inputs.json"))
     assert run.experiment.name == "loans"
     assert run.experiment.workspace.folder == tmp_path / "ws"
     assert run.input_datasets["rows"] == "/data/rows"

@@ -253,6 +253,29 @@ def path_(name: str) -> None:
 
 
 @commands.command()
+@click.argument("file", type=FOLDER)
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="another value, as inputs.data=new.csv")
+@click.option("--runs", type=FOLDER, default="runs", help="folder of all runs  [default: runs]")
+@click.option("--force", is_flag=True, help="run every step, also what an earlier run has the result of")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object on stdout at the end")
+@click.option("--quiet", is_flag=True, help="say nothing on stderr meanwhile")
+def pipeline(as_json: bool, **given: Any) -> int:  # noqa: FBT001 - as above
+    """Run a pipeline, or a batch deployment on INPUT..., that a YAML FILE of Azure Machine Learning describes."""
+    with importing():
+        from batch_score.cli.pipeline import run_pipeline, summary  # noqa: PLC0415 - --help needs none of it
+
+    result, code = run_pipeline(given.pop("file"), given.pop("inputs"), given.pop("overrides"), **given)
+    if as_json:
+        import json  # noqa: PLC0415 - --help needs none of it
+
+        print(json.dumps(result, ensure_ascii=False))
+    else:
+        print(summary(result))
+    return code
+
+
+@commands.command()
 @click.argument("folder", type=FOLDER, required=False)
 def demo(folder: Path | None) -> None:
     """Score real images of handwritten digits twice: a table with an ONNX model, PNG files with a script."""

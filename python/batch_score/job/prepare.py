@@ -323,11 +323,13 @@ def _output(
         raise OutputError(f"output file {output} exists already; move it away or give another --output")
     script = Path(scorer.path)
     to_csv = read_settings(script) if script.suffix == ".py" else {}
-    return output, OutputOptions(config.append_row_file_name, config.append_row_dataframe_header, to_csv)
+    return output, OutputOptions(
+        config.append_row_file_name, config.append_row_dataframe_header, to_csv, config.append_row_form
+    )
 
 
 def _check_free(run_dir: Path) -> None:
-    """Refuses a run directory that has anything in it but the draft of a record whose run was killed."""
+    """Refuses a run directory with more in it than empty folders and the draft of a record whose run was killed."""
     if not run_dir.exists():
         return
     if (run_dir / RUN_RECORD).exists():
@@ -335,12 +337,19 @@ def _check_free(run_dir: Path) -> None:
         advice = "" if finished else f"go on with it by `batch-score resume {run_dir}`, or "
         kind = "a completed" if finished else "an unfinished"
         raise OutputError(f"run directory {run_dir} holds {kind} run; {advice}give another --run-dir")
-    if not run_dir.is_dir() or any(not one.name.startswith(DRAFT) for one in run_dir.iterdir()):
+    if not run_dir.is_dir() or any(not _is_nothing(one) for one in run_dir.iterdir()):
         raise OutputError(f"run directory {run_dir} is there already; give another --run-dir")
 
 
+def _is_nothing(path: Path) -> bool:
+    """A draft, or a folder without files: a pipeline makes those that a step writes into before the step begins."""
+    if path.is_dir() and not path.is_symlink():
+        return all(map(_is_nothing, path.iterdir()))
+    return path.name.startswith(DRAFT)
+
+
 def _settings_notes(options: OutputOptions | None) -> list[str]:
-    return unused_settings(options.to_csv, options.file_name) if options else []
+    return unused_settings(options) if options else []
 
 
 def _environment_notes(config: ParallelRunConfig) -> list[str]:

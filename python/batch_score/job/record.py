@@ -6,15 +6,14 @@ import json
 import os
 import platform
 import sys
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from batch_score.config import plain
 from batch_score.job.layout import DRAFT, RUN_RECORD
 from batch_score.job.recorded import FORMAT
+from batch_score.job.versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from batch_score.job.prepare import Prepared
     from batch_score.job.request import JobRequest, RunResult
 
-PACKAGES = ("batch-score", "numpy", "onnxruntime", "onnxruntime-gpu", "pandas", "pyarrow")
 # What the end of a session writes, and the next session of the run takes back.
 ENDED = (
     *("ended", "cause", "totals", "elapsed_s", "mini_batches", "items", "bytes_read", "bytes_written"),
@@ -155,15 +153,6 @@ def _input(dataset: Dataset) -> dict[str, Any] | None:
 
 def _device(assignment: Any) -> dict[str, Any]:
     return {"worker": assignment.worker, "device": assignment.unit.uuid if assignment.unit else None}
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results may depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
 
 
 def _now() -> str:

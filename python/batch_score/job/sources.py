@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from batch_score.job.layout import JOURNAL, RUN_RECORD
+from batch_score.job.layout import JOURNAL, PIPELINE_RECORD, RUN_RECORD
 from batch_score.onnx.external import external_files
 from batch_score.output.settings import FILE_NAME
 
@@ -28,7 +28,8 @@ def source_states(scorer: Path, source_directory: str | None, apart: Collection[
     """What tells the content of the files that belong to a scorer; the scorer's own file is not looked for.
 
     These are `parallel_run_step.settings.json` beside an entry script, the files in which a model keeps its weights,
-    and all regular files below `source_directory`, but for hidden files and folders, `__pycache__` and run directories.
+    and all regular files below `source_directory`, but for hidden files and folders, `__pycache__`, run directories and
+    runs of pipelines.
 
     Args:
         scorer: The file of the entry script or model; one that is not there has nothing beside it.
@@ -106,13 +107,17 @@ def _state(path: Path, largest: int) -> tuple[State | None, int]:
     return (found.st_size, found.st_mtime_ns), 0
 
 
+def _is_run(files: Collection[str]) -> bool:
+    return PIPELINE_RECORD in files or {RUN_RECORD, JOURNAL} <= set(files)
+
+
 def _below(root: Path, apart: Collection[str]) -> Iterator[Path]:
     """The files below a folder that count; links to folders are followed, each folder is entered once."""
     entered = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         place = Path(folder)
         state = place.stat()
-        if (state.st_dev, state.st_ino) in entered or (place != root and {RUN_RECORD, JOURNAL} <= set(files)):
+        if (state.st_dev, state.st_ino) in entered or (place != root and _is_run(files)):
             folders.clear()
             continue
         entered.add((state.st_dev, state.st_ino))

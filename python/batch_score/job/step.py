@@ -24,6 +24,20 @@ NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 SHORTEST, LONGEST = 3, 32
 
 
+def checked_name(name: str) -> str:
+    """The name of a step.
+
+    Raises:
+        ConfigError: It cannot be used.
+    """
+    if not NAME.fullmatch(name) or not SHORTEST <= len(name) <= LONGEST:
+        raise ConfigError(
+            f"name must be {SHORTEST} to {LONGEST} lower-case letters, digits and dashes that begin with a letter "
+            f"and do not end with a dash, got {name!r}"
+        )
+    return name
+
+
 class ParallelRunStep:
     """Scores datasets of one kind with one entry script or ONNX model.
 
@@ -53,12 +67,7 @@ class ParallelRunStep:
         allow_reuse: bool = True,
         run_dir: str | Path | None = None,
     ) -> None:
-        if not NAME.fullmatch(name) or not SHORTEST <= len(name) <= LONGEST:
-            raise ConfigError(
-                f"name must be {SHORTEST} to {LONGEST} lower-case letters, digits and dashes that begin with a letter "
-                f"and do not end with a dash, got {name!r}"
-            )
-        self.name = name
+        self.name = checked_name(name)
         self._allow_reuse = allow_reuse
         self._request = JobRequest(
             config=parallel_run_config,

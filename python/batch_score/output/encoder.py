@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -19,15 +20,22 @@ class OutputOptions:
     """How the results are written.
 
     Attributes:
-        file_name: Name of the output file; its extension selects the form.
+        file_name: Name of the output file; its extension selects the form, unless `form` does.
         header_in_text: Whether the text form begins with the column names of the returned DataFrames
             (`append_row_dataframe_header`).
         to_csv: Arguments that override the text form's `DataFrame.to_csv` (from `parallel_run_step.settings.json`).
+        form: Form of a file of any name, as an extension without its dot; `auto` looks at the name.
     """
 
     file_name: str
     header_in_text: bool = False
     to_csv: Mapping[str, object] = field(default_factory=dict)
+    form: str = "auto"
+
+    @property
+    def suffix(self) -> str:
+        """The extension that stands for the form, in small letters and with its dot."""
+        return PurePath(self.file_name).suffix.lower() if self.form == "auto" else f".{self.form}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from batch_score.errors import ConfigError
@@ -32,14 +31,15 @@ def encoder_for(options: OutputOptions) -> Encoder:
         options: How the results are written.
 
     Returns:
-        The form that the extension of the file name stands for, in any case of letters.
+        The form that was asked for, or that the extension of the file name stands for, in any case of letters.
 
     Raises:
         ConfigError: If the extension stands for none, or the overrides of `to_csv` cannot be used.
     """
-    suffix = PurePath(options.file_name).suffix.lower()
+    suffix = options.suffix
     if suffix not in _FORMS:
         raise ConfigError(
-            f"no output form for the file name {options.file_name!r}: end it in one of {', '.join(_FORMS)}"
+            f"no output form for the file name {options.file_name!r}: end it in one of {', '.join(_FORMS)}, "
+            "or give append_row_form"
         )
     return _FORMS[suffix](options)

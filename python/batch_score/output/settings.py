@@ -9,14 +9,14 @@ import difflib
 import inspect
 import json
 import logging
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from batch_score.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
+
+    from batch_score.output.encoder import OutputOptions
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +56,11 @@ def read_settings(entry_script: Path) -> dict[str, Any]:
     return overrides
 
 
-def unused_settings(to_csv: Mapping[str, object], file_name: str) -> list[str]:
+def unused_settings(options: OutputOptions) -> list[str]:
     """Says that the overrides do not count for an output file that is not in the text form."""
-    if not to_csv or PurePath(file_name).suffix.lower() == ".txt":
+    if not options.to_csv or options.suffix == ".txt":
         return []
-    return [f"{FILE_NAME} beside the entry script is for the text form (.txt) and has no effect on {file_name}"]
+    return [f"{FILE_NAME} beside the entry script is for the text form (.txt) and has no effect on {options.file_name}"]
 
 
 def _member(path: Path, parent: object, name: str) -> dict[str, Any]:

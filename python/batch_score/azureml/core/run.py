@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 FOLDER, ID = "BATCH_SCORE_RUN_DIR", "AZUREML_RUN_ID"
 PARENT_FOLDER, ROOT_ID = "BATCH_SCORE_PARENT_RUN_DIR", "AZUREML_ROOT_RUN_ID"
 EXPERIMENT, PROJECT = "AZUREML_EXPERIMENT_NAME", "AZUREML_ARM_PROJECT_NAME"
-INPUTS = "BATCH_SCORE_INPUTS"
 OFFLINE = "OfflineRun_"
 UPLOADS = "uploads"
 RUNNING, COMPLETED, FAILED, CANCELED = "Running", "Completed", "Failed", "Canceled"
@@ -95,9 +94,11 @@ class Run:
         return self._experiment
 
     @property
-    def input_datasets(self) -> dict[str, str]:
-        """The paths of a pipeline step's named inputs."""
-        return dict(json.loads(os.environ.get(INPUTS) or "{}"))
+    def input_datasets(self) -> dict[str, Any]:
+        """A pipeline step's named inputs: a dataset for a table, else the path."""
+        from batch_score.azureml.data import input_datasets  # noqa: PLC0415 - few scripts ask, and it imports Arrow
+
+        return input_datasets()
 
     @property
     def parent(self) -> Run | None:

@@ -1,0 +1,72 @@
+"""MLTable files: paths, readers, and what is refused."""
+
+import pytest
+
+from batch_score.azureml.jobs.mltable import read_mltable
+from batch_score.errors import ConfigError, InputError
+
+
+@pytest.fixture
+def table(tmp_path):
+    def read(text):
+        (tmp_path / "MLTable").write_text(text, encoding="utf-8")
+        return read_mltable(str(tmp_path))
+
+    return read
+
+
+def test_without_a_reader_it_is_files(table, tmp_path):
+    found = table("type: mltable\npaths:\n  - folder: ./images\n  - pattern: ../*.png\n")
+    assert found.kind == "file"
+    assert found.paths == (str(tmp_path / "images"), str(tmp_path.parent / "*.png"))
+
+
+def test_each_reader_has_its_options_by_our_names(table):
+    found = table(
+        "paths: [{file: a.csv}]\ntransformations:\n"
+        "- read_delimited: {delimiter: ';', header: no_header, encoding: utf-8, include_path_column: true,"
+        " support_multi_line: false, infer_column_types: false, empty_as_string: true}\n"
+        "- convert_column_types:\n"
+        "  - {columns: [a, b], column_type: int}\n"
+        "  - {columns: c, column_type: {datetime: {formats: ['%Y']}}}\n"
+        "- drop_columns: [d]\n- drop_columns: e\n- keep_columns: [a, c]\n"
+        "- extract_columns_from_partition_format: {partition_format: '/{x}/a.csv'}\n"
+    )
+    assert found.kind == "delimited"
+    assert found.options == {
+        "separator": ";", "header": False, "encoding": "utf8", "include_path": True, "support_multi_line": False,
+        "infer_column_types": False, "empty_as_string": True, "partition_format": "/{x}/a.csv",
+        "set_column_types": {"a": "int64", "b": "int64", "c": "datetime"},
+    }  # fmt: skip
+    assert (found.keep, found.drop) == (("a", "c"), ("d", "e"))
+    assert table("paths: [{file: a}]\ntransformations: [read_parquet]\n").kind == "parquet"
+    lines = table("paths: [{file: a}]\ntransformations: [{read_json_lines: {invalid_lines: drop}}]\n")
+    assert (lines.kind, lines.options) == ("jsonl", {"invalid_lines": "drop"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("paths: []", "paths is missing"),
+        ("paths: [a.csv]", "a path is 'file: PATH'"),
+        ("paths: [{fil: a.csv}]", "unknown kind of path 'fil'; did you mean 'file'"),
+        ("paths: [{file: 'azureml://x/y'}]", "is not on this machine"),
+        ("paths: [{file: a}]\ntransformations: [{take: 3}]", "take is not done by this version"),
+        ("paths: [{file: a}]\ntransformations: [{red_parquet: }]", "did you mean 'read_parquet'"),
+        ("paths: [{file: a}]\ntransformations: [{read_delimited: {separator: x}}]", "unknown option 'separator'"),
+        (
+            "paths: [{file: a}, {file: b}]\ntransformations: [{read_delimited: {header: from_first_file}}]",
+            "single file",
+        ),
+        ("pats: [{file: a}]", "unknown key 'pats'; did you mean 'paths'"),
+        ("paths: [{file: a}]\ntransformations: [{keep_columns: {a: b}}]", "take names of columns"),
+    ],
+)
+def test_what_cannot_be_done_is_an_error(table, text, message):
+    with pytest.raises((ConfigError, InputError), match=message):
+        table(text)
+
+
+def test_a_folder_without_the_file_is_named(tmp_path):
+    with pytest.raises(InputError, match="no such file; an input of type mltable is a folder with a file MLTable"):
+        read_mltable(str(tmp_path))
