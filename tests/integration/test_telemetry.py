@@ -136,6 +136,36 @@ SCORE = """
 """
 
 
+PIPELINE = """
+    type: pipeline
+    jobs:
+      first:
+        type: command
+        code: code
+        command: python first.py ${{outputs.made}}
+        outputs: {made: {type: uri_folder}}
+      second:
+        type: parallel
+        inputs: {rows: "${{parent.jobs.first.outputs.made}}"}
+        input_data: ${{inputs.rows}}
+        task: {type: run_function, code: code, entry_script: second.py}
+"""
+
+
+def test_the_steps_of_a_pipeline_are_parts_of_its_trace(tmp_path, batch_score, script, collector):
+    script(PIPELINE, "pipe.yml")
+    script("import pathlib, sys\npathlib.Path(sys.argv[1], 'a.txt').write_text('x')\n", "code/first.py")
+    script("def run(files):\n    return files\n", "code/second.py")
+    done = batch_score("pipeline", "pipe.yml", "--quiet", **telling(collector.endpoint))
+    assert done.code == 0, done.err
+    [whole] = [span for span in collector.spans if span.name == "pipeline pipe"]
+    steps = [span for span in collector.spans if span.name.startswith("step ")]
+    assert len(steps) == 2
+    assert {span.parent_span_id for span in steps} == {whole.span_id}
+    assert {span.trace_id for span in collector.spans} == {whole.trace_id}
+    assert plain(whole.attributes)["batch_score.status"] == "completed"
+
+
 def telling(endpoint, **others):
     return {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **others}
 

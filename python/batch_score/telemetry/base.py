@@ -16,8 +16,8 @@ METRICS, METRIC_LEVEL = "batch_score.metrics", 5
 class Telemetry:
     """Takes what there is to tell, and does nothing with it."""
 
-    def begin(self, name: str, attributes: Mapping[str, Any]) -> None:
-        """A step begins: all that follows is part of it."""
+    def begin(self, name: str, attributes: Mapping[str, Any], *, kind: str = "step") -> None:
+        """A step, or a pipeline of several, begins: all that follows is part of it."""
 
     @property
     def carrier(self) -> dict[str, str]:

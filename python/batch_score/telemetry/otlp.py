@@ -82,9 +82,9 @@ class Otlp(Telemetry):
         self._context = TraceContextTextMapPropagator().extract({"traceparent": environment.get("TRACEPARENT", "")})
         self._step: Span | None = None
 
-    def begin(self, name: str, attributes: Mapping[str, Any]) -> None:
-        """A step begins: all that follows is part of it."""
-        self._step = self._tracer.start_span(f"step {name}", self._context, attributes=_attributes(attributes))
+    def begin(self, name: str, attributes: Mapping[str, Any], *, kind: str = "step") -> None:
+        """A step, or a pipeline of several, begins: all that follows is part of it."""
+        self._step = self._tracer.start_span(f"{kind} {name}", self._context, attributes=_attributes(attributes))
         self._context = set_span_in_context(self._step, self._context)
 
     @property

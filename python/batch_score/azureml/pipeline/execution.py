@@ -32,6 +32,7 @@ from batch_score.azureml.pipeline.task import Made, ParallelWork, folder_name, i
 from batch_score.azureml.pipeline.work import Done, Site, carry_out
 from batch_score.errors import BatchScoreError
 from batch_score.job.layout import RUN_RECORD
+from batch_score.telemetry.process import telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -94,6 +95,7 @@ class Execution:
         self.record = PipelineRecord(self.folder, submission.name, submission.parameters, steps, self.run_id)
         self._earlier = EarlierRuns(pipeline, self.folder)
         self.status = RUNNING
+        self._carrier: dict[str, str] = {}
         self._ended_event = threading.Event()
 
     def start(self) -> None:
@@ -117,6 +119,18 @@ class Execution:
     def run(self) -> str:
         """Runs all steps; gives `completed`, `failed` or `canceled`."""
         self._report(f"pipeline {self._submission.name}: run {self.folder}")
+        with telemetry(os.environ, process="pipeline", scripts=False) as sender:
+            sender.begin(self._submission.name, {"run": self.run_id, "steps": len(self._tasks)}, kind="pipeline")
+            self._carrier = sender.carrier
+            try:
+                self._run_steps()
+                self._ended()
+            finally:
+                cause = "" if self.status == COMPLETED else failures(self.record.steps) or self.status
+                sender.end(self.status, cause, {})
+        return self.status
+
+    def _run_steps(self) -> None:
         with ThreadPoolExecutor(max(AT_ONCE, os.cpu_count() or 1), thread_name_prefix="step") as pool:
             running: dict[Future[None], str] = {}
             while self._order.is_active():
@@ -130,7 +144,6 @@ class Execution:
                 for future in ended:
                     self._order.done(running.pop(future))
                     future.result()
-        return self._ended()
 
     def cancel(self) -> None:
         """Ends what runs and waits for its end; jobs stop where they can be gone on with.
@@ -163,12 +176,11 @@ class Execution:
             return False
         return self._submission.keep_going or FAILED not in states.values()
 
-    def _ended(self) -> str:
+    def _ended(self) -> None:
         states = {step.state for step in self.record.steps}
         self.status = CANCELED if self._canceled.is_set() else FAILED if FAILED in states else COMPLETED
         self.record.end(self.status, self.outputs)
         self._report(f"pipeline {self._submission.name}: {self.status}")
-        return self.status
 
     @property
     def outputs(self) -> dict[str, str]:
@@ -227,6 +239,7 @@ class Execution:
             made={source: self.output(source) for source in made},
             report=lambda line: self._report(f"step {task.name}: {line}"),
             unfinished=self._unfinished(task, key),
+            carrier=self._carrier,
         )
 
     def _usable(self, task: Task, key: str) -> Earlier | None:

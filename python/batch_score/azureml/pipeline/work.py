@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,7 @@ class Site:
         made: Where the outputs of other steps are.
         report: Gets the lines that a job writes about its progress.
         unfinished: Folders of earlier, unfinished runs of the same step, which a job goes on with.
+        carrier: Variables by which what the step tells is known to be part of the pipeline.
     """
 
     folder: Path
@@ -64,6 +65,7 @@ class Site:
     made: Mapping[Made, Path]
     report: Callable[[str], None]
     unfinished: tuple[Path, ...] = ()
+    carrier: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ def _identity(site: Site) -> dict[str, str]:
         "AZUREML_ROOT_RUN_ID": site.root_id,
         "AZUREML_EXPERIMENT_NAME": site.experiment,
         "BATCH_SCORE_PARENT_RUN_DIR": str(site.run),
+        **site.carrier,
     }
 
 
