@@ -152,7 +152,7 @@ PIPELINE = """
 """
 
 
-def test_the_steps_of_a_pipeline_are_parts_of_its_trace(tmp_path, batch_score, script, collector):
+def test_the_steps_of_a_pipeline_are_parts_of_its_trace(batch_score, script, collector):
     script(PIPELINE, "pipe.yml")
     script("import pathlib, sys\npathlib.Path(sys.argv[1], 'a.txt').write_text('x')\n", "code/first.py")
     script("def run(files):\n    return files\n", "code/second.py")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_CORE = ("Datastore", "Environment", "Experiment", "Model", "Run", "Workspace")
+_CORE = ("ComputeTarget", "Datastore", "Environment", "Experiment", "Model", "Run", "Workspace")
 _DATA = (
     *("DataType", "Dataset", "DatasetConsumptionConfig", "FileDataset", "OutputFileDatasetConfig", "PipelineOutput"),
     "TabularDataset",
@@ -20,19 +20,18 @@ _STEPS = ("ParallelRunConfig", "ParallelRunStep", "PipelineParameter", "PythonSc
 
 _HOME = {
     **dict.fromkeys(_CORE, "batch_score.azureml.core"),
+    "AmlCompute": "batch_score.azureml.core.compute",
+    "RunConfiguration": "batch_score.azureml.core.runconfig",
     **dict.fromkeys(_DATA, "batch_score.azureml.data"),
     **dict.fromkeys(_PIPELINE, "batch_score.azureml.pipeline.core"),
     **dict.fromkeys(_STEPS, "batch_score.azureml.pipeline.steps"),
 }
 # Why a name of the SDK is not here, and what to do instead.
 _INSTEAD = {
-    "AmlCompute": "steps run on this machine: leave the compute target out, or give any text",
-    "ComputeTarget": "steps run on this machine: leave the compute target out, or give any text",
     "DataReference": "give the path of the data, or a Dataset",
     "DataTransferStep": "copy the files in a PythonScriptStep",
     "DatabricksStep": "steps run on this machine: use a PythonScriptStep",
     "PublishedPipeline": "call submit() from a script, and let cron or another scheduler run that",
-    "RunConfiguration": "steps use the running interpreter: leave runconfig out",
     "Schedule": "call submit() from a script, and let cron or another scheduler run that",
 }
 
