@@ -14,8 +14,8 @@ from tests import models
 from batch_score.config import ParallelRunConfig
 from batch_score.dataset.files import FileDataset
 from batch_score.dataset.tabular import TabularDataset
-from batch_score.job.fingerprint import LISTED, SHOWN, Fingerprint, Listing, enumerated
-from batch_score.job.sources import LARGEST
+from batch_score.job.record.fingerprint import LISTED, SHOWN, Fingerprint, Listing, enumerated
+from batch_score.job.record.sources import LARGEST
 
 STATES = st.dictionaries(st.text(min_size=1), st.tuples(st.integers(0, 2**40), st.integers(0, 2**61)), max_size=6)
 

@@ -11,8 +11,8 @@ from batch_score.dataset.origin import Origin
 from batch_score.dataset.tabular import TabularDataset
 from batch_score.errors import OutputError
 from batch_score.job.prepare import make_folder, prepare
-from batch_score.job.record import RunRecord
-from batch_score.job.recorded import Recorded
+from batch_score.job.record.reading import Recorded
+from batch_score.job.record.writing import RunRecord
 from batch_score.job.reopen import reopened
 from batch_score.job.request import JobRequest, Resumption
 

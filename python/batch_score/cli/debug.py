@@ -22,7 +22,7 @@ from batch_score.errors import BatchScoreError, ConfigError, InputError
 from batch_score.job.layout import FAILED_ITEMS
 from batch_score.job.plan import plan
 from batch_score.job.prepare import Prepared, prepare, with_inline_defaults
-from batch_score.job.recorded import Recorded
+from batch_score.job.record.reading import Recorded
 from batch_score.job.reopen import reopened
 from batch_score.logs.text import level_number
 from batch_score.logs.tree import process_name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from batch_score.cli.options import told
 from batch_score.errors import ConfigError, InputError
 from batch_score.job.layout import SPOOL
-from batch_score.job.recorded import Recorded
+from batch_score.job.record.reading import Recorded
 from batch_score.job.reopen import recorded_result, reopened
 from batch_score.job.run import run_job
 from batch_score.progress import Progress

@@ -27,10 +27,10 @@ from batch_score.gpu.placement import (
     usable,
     warnings_of,
 )
-from batch_score.job.fingerprint import Fingerprint
 from batch_score.job.layout import DRAFT, RUN_RECORD, SPOOL
 from batch_score.job.plan import grouped
-from batch_score.job.recorded import Recorded
+from batch_score.job.record.fingerprint import Fingerprint
+from batch_score.job.record.reading import Recorded
 from batch_score.job.script_names import SCRIPT_NAMES
 from batch_score.output.encoder import OutputOptions
 from batch_score.output.forms import encoder_for

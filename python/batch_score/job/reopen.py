@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from batch_score.dataset.base import Dataset
-    from batch_score.job.recorded import Recorded
+    from batch_score.job.record.reading import Recorded
 
 
 def reopened(record: Recorded, settings: Mapping[str, Any], *, force: bool = False) -> JobRequest:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from batch_score.config import ParallelRunConfig
     from batch_score.dataset.base import Dataset
-    from batch_score.job.recorded import Recorded
+    from batch_score.job.record.reading import Recorded
     from batch_score.job.totals import Totals
     from batch_score.progress import Ending
 

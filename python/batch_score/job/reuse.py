@@ -14,16 +14,16 @@ from batch_score import _native
 from batch_score.dataset.origin import FILE
 from batch_score.errors import InputError, OutputError, UsageError
 from batch_score.job.ending import fruitless
-from batch_score.job.fingerprint import enumerated
 from batch_score.job.layout import JOURNAL, RUN_RECORD
 from batch_score.job.plan import plan
 from batch_score.job.prepare import Prepared, prepare
-from batch_score.job.recorded import Recorded
+from batch_score.job.record.fingerprint import enumerated
+from batch_score.job.record.reading import Recorded
+from batch_score.job.record.versions import versions
 from batch_score.job.reopen import recorded_result
 from batch_score.job.request import Resumption
 from batch_score.job.run import run_job
 from batch_score.job.totals import Totals, exceeded
-from batch_score.job.versions import versions
 from batch_score.progress import FAILED
 
 if TYPE_CHECKING:

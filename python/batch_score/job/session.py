@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from batch_score import _native
 from batch_score.errors import OutputError, UsageError
-from batch_score.job.fingerprint import enumerated
 from batch_score.job.layout import FAILED_ITEMS, JOURNAL
 from batch_score.job.prepare import Prepared, make_folder, prepare
-from batch_score.job.record import RunRecord
-from batch_score.job.recorded import Recorded
+from batch_score.job.record.fingerprint import enumerated
+from batch_score.job.record.reading import Recorded
+from batch_score.job.record.writing import RunRecord
 from batch_score.job.request import Resumption, free_folder
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from batch_score import _native
 from batch_score.azureml.pipeline.task import CommandWork, Data, Made, ParallelWork, ScriptWork, symbolic
 from batch_score.config import plain
 from batch_score.errors import ConfigError, InputError, ScorerError
-from batch_score.job.sources import content_hash, source_states
-from batch_score.job.versions import versions
+from batch_score.job.record.sources import content_hash, source_states
+from batch_score.job.record.versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

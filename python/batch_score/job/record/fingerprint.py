@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Self
 from batch_score.config import fixed_settings
 from batch_score.dataset.origin import FILE
 from batch_score.dataset.tabular import TabularDataset
-from batch_score.job.sources import DIGITS, content_hash, model_states, source_states
+from batch_score.job.record.sources import DIGITS, content_hash, model_states, source_states
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from batch_score.config import ParallelRunConfig
     from batch_score.dataset.base import Dataset
-    from batch_score.job.sources import State
+    from batch_score.job.record.sources import State
 
 LISTED = 1000
 SHOWN = 5

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from batch_score.config import plain
 from batch_score.job.layout import DRAFT, RUN_RECORD
-from batch_score.job.recorded import FORMAT
-from batch_score.job.versions import versions
+from batch_score.job.record.reading import FORMAT
+from batch_score.job.record.versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from batch_score.config import ParallelRunConfig
 from batch_score.errors import ConfigError, OutputError
-from batch_score.job.fingerprint import Fingerprint
 from batch_score.job.layout import RUN_RECORD
+from batch_score.job.record.fingerprint import Fingerprint
 from batch_score.progress import COMPLETED
 
 if TYPE_CHECKING:
