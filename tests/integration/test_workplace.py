@@ -11,7 +11,8 @@ import pytest
 from tests.integration.running import numbers
 
 from batch_score import FileDataset, ParallelRunConfig, TabularDataset
-from batch_score.job.prepare import prepare, usable_cpus
+from batch_score.job.placing import usable_cpus
+from batch_score.job.prepare import prepare
 from batch_score.job.request import JobRequest
 
 LOOK_AROUND = """

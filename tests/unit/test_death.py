@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from batch_score.job.death import OomCounter, ended_by
-from batch_score.job.prepare import read_text
+from batch_score.job.placing import read_text
 from batch_score.worker.messages import BROKEN, DEVICE_LOST, ORPHANED
 
 

@@ -20,7 +20,7 @@ from batch_score.gpu.placement import (
     usable,
     warnings_of,
 )
-from batch_score.job.prepare import placement
+from batch_score.job.placing import placement
 
 CUT = Device(
     1,

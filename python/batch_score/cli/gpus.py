@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from batch_score.gpu.nvml import read_devices
 from batch_score.gpu.placement import MASK
-from batch_score.job.prepare import placement
+from batch_score.job.placing import placement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,8 +22,8 @@ from batch_score.job.gpu_samples import gpu_samples
 from batch_score.job.interrupt import Interrupted, Interruption
 from batch_score.job.layout import JOURNAL
 from batch_score.job.ledger import Columns, Ledger
+from batch_score.job.placing import read_text
 from batch_score.job.plan import Planner, plan
-from batch_score.job.prepare import read_text
 from batch_score.job.queue import MiniBatchQueue
 from batch_score.job.request import RunResult
 from batch_score.job.session import begin, first_worker
