@@ -33,7 +33,14 @@ DIGITS = 32
 WITHOUT_EFFECT = frozenset(
     {
         *("process_count_per_node", "processes_per_gpu", "gpus", "gpu_names", "node_count", "compute_target"),
-        *("logging_level", "resource_monitor_interval", "gpu_monitor_interval", "description"),
+        *(
+            "reader_threads",
+            "profiling_module",
+            "logging_level",
+            "resource_monitor_interval",
+            "gpu_monitor_interval",
+            "description",
+        ),
         *("task_overhead_timeout", "progress_update_timeout", "first_task_creation_timeout"),
     }
 )
