@@ -7,6 +7,8 @@ from tests.faults.surroundings.cgroup import memory_cgroup
 from tests.faults.surroundings.site import echoed, needs_root, thorough
 from tests.integration.running import numbers, tries
 
+from batch_score.job.crew import MOST_AHEAD
+
 MB = 1 << 20
 # Takes 40 MB of addresses for each row it is given, of which the limit leaves room for 100; notes how many rows it got.
 # A tighter limit would leave none for the threads of the worker's libraries.
@@ -38,11 +40,11 @@ def warned(site):
 
 
 def test_mini_batches_that_are_too_large_are_cut_and_all_rows_are_scored(site):
-    """Of 300 rows a mini-batch; a worker holds four, and from the fifth on the size that fits is known."""
+    """Of 300 rows a mini-batch; what is sent after those that a worker holds at once is of the size that fits."""
     site.script(GREEDY.format(first="pass"))
-    rows = 3_000
+    rows = 15_000
     site.table(rows)
-    size = (site.folder / "t.csv").stat().st_size // 10
+    size = (site.folder / "t.csv").stat().st_size // 50
     done = site.run("--error-threshold", 0, "--allowed-failed-count", 0, size=size)
     site.check_complete(done, echoed(rows))
     assert site.record["mini_batches"]["failed"] == 0
@@ -50,7 +52,7 @@ def test_mini_batches_that_are_too_large_are_cut_and_all_rows_are_scored(site):
     failed = [row for row in tries(site.run_dir) if row["Status"] != "RUN_DONE"]
     assert failed
     assert {row["Error Category"] for row in failed} <= {"MemoryError", "_ArrayMemoryError"}
-    assert {int(row["Mini-batch Id"]) for row in failed} <= set(range(4))
+    assert {int(row["Mini-batch Id"]) for row in failed} <= set(range(1 + MOST_AHEAD))
     fits = max(sizes(site)[-20:])
     assert f"run() gets at most {fits} items at a time from now on" in warned(site)[-1]
     assert len(warned(site)) <= 4
