@@ -168,6 +168,23 @@ def test_out_of_memory_halves_the_next_try_and_the_size_that_worked_is_remembere
     assert made.finished
 
 
+def test_a_remainder_of_one_item_that_fits_does_not_decide_how_many_do():
+    """Of 13 items 12 and then 6 are too many; the thirteenth was scored beside them."""
+    made = queue(batch(0, rows=13))
+    made.fail(made.lease(0).ticket, OUT_OF_MEMORY)
+    first, second = made.lease(0), made.lease(1)
+    assert (first.part, second.part) == ((0, 6), (6, 12))
+    third = made.lease(1)
+    assert third.part == (12, 13)
+    made.scored(third.ticket, None, run=True)
+    made.fail(first.ticket, OUT_OF_MEMORY)
+    assert parts(made, 2) == [(0, 3), (3, 6)]
+    made.fail(second.ticket, OUT_OF_MEMORY)
+    assert parts(made, 2) == [(6, 9), (9, 12)]
+    assert made.finished
+    assert made.most_items == 3
+
+
 def test_a_description_that_cannot_be_had_is_done_without():
     made = queue(batch(0, rows=1), max_try=1)
     made.fail(made.lease(0).ticket, FAULT)

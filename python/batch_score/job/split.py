@@ -158,10 +158,9 @@ class Split:
         """How many items fit into memory by what is known; None while nothing tells that some do not."""
         if self.smallest_out_of_memory is None:
             return None
-        if not self.largest_scored:
-            return max(1, self.smallest_out_of_memory // 2)
         if self.largest_scored < self.smallest_out_of_memory:
-            return self.largest_scored
+            # What was scored may be no more than a remainder of one item, which says nothing of larger parts.
+            return max(1, self.smallest_out_of_memory // 2, self.largest_scored)
         return 2 * self.largest_scored  # more items went well than fewer: it was the items, not their number
 
     def give_back(self, part: Part) -> None:

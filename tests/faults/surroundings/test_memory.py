@@ -7,7 +7,7 @@ from tests.faults.surroundings.cgroup import memory_cgroup
 from tests.faults.surroundings.site import echoed, needs_root, thorough
 from tests.integration.running import numbers, tries
 
-from batch_score.job.crew import MOST_AHEAD
+from batch_score.job.crew import FEW
 
 MB = 1 << 20
 # Takes 40 MB of addresses for each row it is given, of which the limit leaves room for 100; notes how many rows it got.
@@ -40,21 +40,20 @@ def warned(site):
 
 
 def test_mini_batches_that_are_too_large_are_cut_and_all_rows_are_scored(site):
-    """Of 300 rows a mini-batch; what is sent after those that a worker holds at once is of the size that fits."""
+    """Of 300 rows a mini-batch; each of two workers holds four, and from then on the size that fits is known."""
     site.script(GREEDY.format(first="pass"))
-    rows = 15_000
+    rows = 3_600
     site.table(rows)
-    size = (site.folder / "t.csv").stat().st_size // 50
-    done = site.run("--error-threshold", 0, "--allowed-failed-count", 0, size=size)
+    size = (site.folder / "t.csv").stat().st_size // 12
+    done = site.run("--error-threshold", 0, "--allowed-failed-count", 0, size=size, workers=2)
     site.check_complete(done, echoed(rows))
     assert site.record["mini_batches"]["failed"] == 0
     assert site.failed_items == []
     failed = [row for row in tries(site.run_dir) if row["Status"] != "RUN_DONE"]
     assert failed
     assert {row["Error Category"] for row in failed} <= {"MemoryError", "_ArrayMemoryError"}
-    assert {int(row["Mini-batch Id"]) for row in failed} <= set(range(1 + MOST_AHEAD))
-    fits = max(sizes(site)[-20:])
-    assert f"run() gets at most {fits} items at a time from now on" in warned(site)[-1]
+    assert {int(row["Mini-batch Id"]) for row in failed} <= set(range(2 * FEW + 2))
+    assert 50 <= int(warned(site)[-1].split("at most ")[1].split()[0]) <= 130  # some hundred fit
     assert len(warned(site)) <= 4
 
 
