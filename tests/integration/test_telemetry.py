@@ -293,7 +293,7 @@ def never_answering():
     return served(lambda _: time.sleep(30))
 
 
-@pytest.mark.parametrize("collector_that_fails", [unreachable, never_answering])
+@pytest.mark.parametrize("collector_that_fails", [pytest.param(unreachable, marks=pytest.mark.slow), never_answering])
 def test_no_job_waits_for_a_collector(collector_that_fails, tmp_path, batch_score, script):
     script(SCORE)
     numbers(tmp_path / "t.csv", 100)
