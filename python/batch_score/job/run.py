@@ -25,6 +25,7 @@ from batch_score.job.ledger import Columns, Ledger
 from batch_score.job.placing import read_text
 from batch_score.job.plan import Planner, plan
 from batch_score.job.queue import MiniBatchQueue
+from batch_score.job.record.fingerprint import changed_meanwhile, enumerated
 from batch_score.job.request import RunResult
 from batch_score.job.session import begin, first_worker
 from batch_score.job.totals import exceeded
@@ -250,9 +251,18 @@ class Job:
         """Checks that something succeeded and makes the final output file."""
         if reason := self._fruitless:
             raise JobFailedError(behind(self._log.first_fault, reason))
+        self._tell_of_changes()
         self._writer.sync()  # it stays open, because it keeps other processes away until run.json says completed
         if self._prepared.spool is not None and self._prepared.output is not None:
             finish_parquet(self._prepared.spool, _ends(self._prepared.run_dir), self._prepared.output)
+
+    def _tell_of_changes(self) -> None:
+        """Warns of input that is not what it was when the job began: its rows may be of both versions."""
+        changes = changed_meanwhile(self._prepared.fingerprint.inputs, self._prepared.datasets)
+        if changes:
+            text = f"while it was scored, {enumerated(changes)}; the output may have rows of both"
+            logger.warning("%s", text)
+            self._note(f"warning: {text}")
 
     def _tick(self) -> None:
         now = time.monotonic()

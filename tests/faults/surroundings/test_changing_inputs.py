@@ -4,8 +4,8 @@ A mini-batch is a range of a file. A reader notices that the file is another one
 record, has another number of records, or is not there; of Parquet also where row groups lie. It cannot notice values
 that were replaced where they stood: a file of the same size with the same record ends, and the part of a shorter or
 longer file in which records still end where they did. A file that a worker holds open (compressed text, UTF-16,
-Parquet) is read to its end as it was, also when its name has gone to another one. A resumed run compares size and
-time, and refuses.
+Parquet) is read to its end as it was, also when its name has gone to another one. At its end the run compares size and
+time with those at its beginning and warns; a resumed run does so, and refuses.
 """
 
 import gzip
@@ -107,7 +107,7 @@ CHANGES = {
     "removed": remove,
 }
 EVERYTHING = [(form, change) for form in FORMS for change in CHANGES]
-QUICK = [("t.csv", "truncated")]
+QUICK = [("t.csv", "truncated"), ("t.csv", "replaced by one of the same size")]
 
 
 def scored(site, name, change, *options):
@@ -138,6 +138,8 @@ def test_no_row_gets_the_values_of_another_one(name, change, site):
     done = scored(site, name, change)
     assert done.code == 0, done.err + done.out
     frame = check_rows(site)
+    what = "is missing" if change == "removed" else "changed: "
+    assert f"while it was scored, input {name} {what}" in site.master_log
     for item in site.failed_items:
         assert item["source"] == name
         assert name in item["message"]

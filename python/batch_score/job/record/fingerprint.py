@@ -145,6 +145,24 @@ class DatasetPrint:
             yield "the columns or their types are not what they were"
 
 
+def changed_meanwhile(before: Sequence[DatasetPrint], datasets: Sequence[Dataset]) -> list[str]:
+    """Which files of tables are not what they were, each as a clause; of a FileDataset nobody looks at them."""
+    found: list[str] = []
+    for one, dataset in zip(before, datasets, strict=True):
+        if isinstance(dataset, TabularDataset):
+            states = {str(Path(path)): state for path in dataset.paths if (state := _state(path)) is not None}
+            found += one.files.changes(Listing.of(states), "input ")
+    return found
+
+
+def _state(path: str) -> State | None:
+    try:
+        state = Path(path).stat()
+    except OSError:
+        return None
+    return state.st_size, state.st_mtime_ns
+
+
 def _paths(dataset: Dataset) -> list[Path]:
     """The input files of a table; of files the inputs as given."""
     return [Path(path).resolve() for path, *_ in dataset.fingerprint()]
