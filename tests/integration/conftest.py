@@ -4,9 +4,10 @@ import textwrap
 import time
 
 import pytest
-from tests.integration.running import Command
+from tests.integration.running import Command, Ran
 
 from batch_score import ParallelRunConfig, ParallelRunStep
+from batch_score.cli.app import run_app
 
 
 @pytest.fixture
@@ -18,6 +19,19 @@ def batch_score(tmp_path):
     for process in left:
         process.kill()
     assert left == []
+
+
+@pytest.fixture
+def called(tmp_path, monkeypatch, capsys):
+    """The command in this process, ten times as quick: for calls that are refused before anything is started."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as end:
+            run_app([str(one) for one in arguments])
+        return Ran(end.value.code, *capsys.readouterr(), tmp_path)
+
+    return call
 
 
 @pytest.fixture

@@ -158,11 +158,11 @@ def contents(folder):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_bad_input_is_refused_before_anything_happens(case, folder, batch_score):
+def test_bad_input_is_refused_before_anything_happens(case, folder, called):
     make, arguments, wanted = CASES[case]
     make(folder)
     before = contents(folder)
-    done = batch_score("run", *arguments.split(), "--json")
+    done = called("run", *arguments.split(), "--json")
     assert done.code == 2, done.err
     assert done.out == ""
     assert done.err.count("\n") == 1, done.err

@@ -192,27 +192,26 @@ def test_a_failed_file_is_found_by_its_path(tmp_path, batch_score, script):
     assert f"AssertionError: ['{tmp_path}/2.bin']" in err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["r", "--failed-item", "4"], "has 3 lines, and no line 4"),
-        (["r", "--mini-batch", "99"], "mini-batch 99 is not in the plan"),
-        (["r", "--failed-item", "1", "--mini-batch", "0"], "leave out --mini-batch"),
-        (["code/score.py", "t.csv", "--failed-item", "1"], "give its folder, and no INPUT"),
-        (["code/score.py"], "is not the folder of a run; give INPUT"),
-        (["code"], "is no run directory"),
-        (["r", "--mini-batch-size", "1MB"], "leave out --mini-batch-size"),
-        (["r", "--", "--every", "9"], "keeps the arguments"),
-        (["r", "--listen", "many"], "PORT or HOST:PORT"),
-        (["r", "--listen", "5678", "--pdb"], "leave out --pdb"),
-    ],
-)
+CANNOT = [
+    (["r", "--failed-item", "4"], "has 3 lines, and no line 4"),
+    (["r", "--mini-batch", "99"], "mini-batch 99 is not in the plan"),
+    (["r", "--failed-item", "1", "--mini-batch", "0"], "leave out --mini-batch"),
+    (["code/score.py", "t.csv", "--failed-item", "1"], "give its folder, and no INPUT"),
+    (["code/score.py"], "is not the folder of a run; give INPUT"),
+    (["code"], "is no run directory"),
+    (["r", "--mini-batch-size", "1MB"], "leave out --mini-batch-size"),
+    (["r", "--", "--every", "9"], "keeps the arguments"),
+    (["r", "--listen", "many"], "PORT or HOST:PORT"),
+    (["r", "--listen", "5678", "--pdb"], "leave out --pdb"),
+]
+
+
 @pytest.mark.usefixtures("failed")
-def test_what_cannot_be_debugged_is_said_in_one_line(arguments, message, tmp_path):
-    code, _, err = debugged(tmp_path, arguments)
-    assert code == 2
-    assert err.count("\n") == 1
-    assert message in err
+def test_what_cannot_be_debugged_is_said_in_one_line(tmp_path):
+    for arguments, message in CANNOT:
+        code, _, err = debugged(tmp_path, arguments)
+        assert (code, err.count("\n")) == (2, 1), arguments
+        assert message in err
 
 
 def test_an_input_that_is_another_one_now_is_said(failed, tmp_path):

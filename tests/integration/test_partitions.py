@@ -242,9 +242,9 @@ def test_the_plan_shows_the_combinations(tmp_path, batch_score):
         (("--partition-format", "/in"), "at least one"),
     ],
 )
-def test_what_does_not_fit_is_said_before_anything_is_started(arguments, message, tmp_path, batch_score, script):
+def test_what_does_not_fit_is_said_before_anything_is_started(arguments, message, tmp_path, called, script):
     tree(tmp_path / "in")
-    done = batch_score.run(script(GROUPS), "in", *arguments)
+    done = called("run", script(GROUPS), "in", *arguments)
     assert done.code == 2
     assert len(done.err.splitlines()) == 1
     assert message in done.err
