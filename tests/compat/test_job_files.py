@@ -3,12 +3,9 @@
 import ast
 import json
 import time
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
-
-from batch_score.config import ReaderOptions
 
 SPLIT = """
     import argparse, pathlib
@@ -383,8 +380,6 @@ def test_files_of_a_folder_and_an_output_named_by_the_file(here, write, command)
 
 def test_partition_keys_of_folders_that_a_step_has_written(write, command):
     """One mini-batch for each store and brand, whose values are in the paths and come back as columns."""
-    if "partition_format" not in {field.name for field in fields(ReaderOptions)}:
-        pytest.skip("keys in paths are not here yet")
     write("sales.csv", "store,brand,amount\n" + "".join(f"s{i % 3},b{i % 2},{i}\n" for i in range(60)))
     write(
         "code/split.py",

@@ -86,11 +86,12 @@ def check_logs_of_four_ways(done):
         assert f"mini-batch {index} failed after 2 tries: 1 of 1 items" in master
     printed = "".join(path.read_text() for path in (done.logs / "user" / "stdout" / "node-0").iterdir())
     counts = [len(re.findall(rf"^row {row}$", printed, re.MULTILINE)) for row in range(8)]
-    # Nothing of a killed worker is lost, nothing ran too often. Which row killed may have had to be found out, and with
-    # a worker goes what it has run and not yet sent.
+    # Nothing of a killed worker is lost, nothing ran too often. A death that counts as no try had two suspects, the row
+    # that killed and one beside it, and each of them runs once more.
     more = [count - least for count, least in zip(counts, [2, 2, 2, 2, 1, 1, 1, 1], strict=True)]
     assert min(more) == 0
-    assert sum(more) <= deaths
+    assert max(more) <= deaths - 2
+    assert sum(more) <= 2 * (deaths - 2)
 
 
 def test_with_no_failure_allowed_the_job_stops_at_the_first(tmp_path, batch_score, script):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -147,7 +148,7 @@ def _variables_of(environment: Any) -> dict[str, str]:
     return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
 
-class Step:
+class Step(ABC):
     """What all steps have.
 
     Args:
@@ -186,9 +187,9 @@ class Step:
         """What should be known before the pipeline begins."""
         return iter(())
 
+    @abstractmethod
     def task(self, values: Mapping[str, Any], names: Mapping[Step, str]) -> Task:
         """The step with the values of parameters, and the names of the pipeline's steps."""
-        raise NotImplementedError
 
     def _task(self, work: Any, values: Mapping[str, Any], names: Mapping[Step, str]) -> Task:
         return Task(
