@@ -2,12 +2,21 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{Advice, fadvise};
+
 use super::syncing::Dirty;
 use crate::error::{Error, Result};
+
+/// After so many bytes the system is asked to begin writing them. Then a sync finds little left to do, and its lock on
+/// the file does not hold up the writer.
+const WRITE_BACK_BYTES: u64 = 4 << 20;
+/// The last page may still grow, and a page on its way to the disk makes the next write wait. No system has larger ones.
+const PAGE: u64 = 64 << 10;
 
 /// A file that is written at its end only, where `end` is the last good one.
 #[derive(Debug)]
@@ -16,6 +25,8 @@ pub(super) struct GrowingFile {
     // Shared with the thread that syncs it, which does nothing else with it.
     pub(super) file: Arc<File>,
     pub(super) end: u64,
+    /// Up to where the system was asked to bring the file to the disk.
+    pub(super) written_back: u64,
     /// Whether there may be bytes behind `end`.
     ragged: bool,
     /// Whether there may be something that no sync was asked for yet.
@@ -63,7 +74,7 @@ impl GrowingFile {
     fn over(path: &Path, options: &OpenOptions) -> Result<Self> {
         let file = options.open(path).map_err(|error| Error::io(path, error))?;
         let (path, file) = (path.to_path_buf(), Arc::new(file));
-        Ok(Self { path, file, end: 0, ragged: false, unsynced: true, fresh: false })
+        Ok(Self { path, file, end: 0, written_back: 0, ragged: false, unsynced: true, fresh: false })
     }
 
     /// The file stays, whatever happens to this value.
@@ -104,6 +115,7 @@ impl GrowingFile {
 
     pub(super) fn cut(&mut self, end: u64) -> Result<()> {
         self.end = end;
+        self.written_back = end;
         self.ragged = true;
         self.mend()
     }
@@ -123,6 +135,20 @@ impl GrowingFile {
     pub(super) fn adopt(&mut self, end: u64) {
         self.end = end;
         self.ragged = false;
+        self.begin_write_back();
+    }
+
+    /// Asks the system to begin bringing what is complete to the disk, and waits for none of it.
+    fn begin_write_back(&mut self) {
+        let complete = self.end / PAGE * PAGE;
+        let length = complete.saturating_sub(self.written_back);
+        if length < WRITE_BACK_BYTES {
+            return;
+        }
+        // `DontNeed` makes Linux write dirty pages at once, and it drops only those that are on the disk already:
+        // none here. It is a hint: what a system makes of it changes nothing but the duration of the next sync.
+        let _ = fadvise(&self.file, self.written_back, NonZeroU64::new(length), Advice::DontNeed);
+        self.written_back = complete;
     }
 
     /// Cuts off what a failed write left.

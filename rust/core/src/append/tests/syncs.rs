@@ -114,3 +114,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_the_system_was_asked_to_write_early_is_there_and_is_asked_for_again_after_a_cut() {
+    let run = Run::new(&[]);
+    let mut writer = run.create();
+    for index in 0..4 {
+        append(&mut writer, index, 0.0, 3_000_001).unwrap();
+    }
+    let output = writer.output.as_mut().unwrap();
+    // Up to the last whole 64 KiB, each time that 4 MiB had come together.
+    assert_eq!((output.written_back, output.end), (11_993_088, 12_000_004));
+    output.cut(5_000_000).unwrap();
+    assert_eq!(output.written_back, 5_000_000);
+    assert_eq!(fs::read(&run.paths[1]).unwrap(), vec![b'x'; 5_000_000]);
+}
