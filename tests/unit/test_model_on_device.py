@@ -19,11 +19,12 @@ from tests import models
 from batch_score.errors import ScorerError
 from batch_score.onnx.batch import best_size, buckets, sizes_to_try, slices
 from batch_score.onnx.binding import Binding, InputPlan, bind
-from batch_score.onnx.engines import engines
-from batch_score.onnx.feeding import Bound, Direct
+from batch_score.onnx.engines import engine_folder, tensorrt_options
+from batch_score.onnx.feeding import Direct
 from batch_score.onnx.half import difference
+from batch_score.onnx.io_binding import Bound
 from batch_score.onnx.model import LoadedModel
-from batch_score.onnx.providers import CPU, CUDA, engine_folder, tensorrt_options
+from batch_score.onnx.providers import CPU, CUDA
 from batch_score.onnx.runtime import off_device, open_session, read_signature
 from batch_score.onnx.scorer import OnnxScorer
 from batch_score.onnx.spec import ModelSpec
@@ -311,10 +312,9 @@ WAITS = """
     from pathlib import Path
     from batch_score.onnx.spec import ModelSpec
     from batch_score.onnx.engines import engines
-    from batch_score.onnx.providers import TENSORRT
     from tests.unit.test_model_on_device import BINDING
 
-    with engines(ModelSpec({model!r}, BINDING, cache={cache!r}, gpu="H200"), TENSORRT, {rows}) as options:
+    with engines(ModelSpec({model!r}, BINDING, cache={cache!r}, gpu="H200"), {rows}) as options:
         folder = Path(options["trt_engine_cache_path"])
         assert not (folder / "building").exists()
         (folder / "building").touch()
@@ -339,6 +339,6 @@ def test_one_process_builds_an_engine_while_the_others_wait(tmp_path):
 
 
 def test_other_providers_have_no_engines_and_make_no_folder(tmp_path):
-    with engines(ModelSpec("m.onnx", BINDING, cache=str(tmp_path / "cache")), CUDA, 10) as options:
-        assert options == {}
+    path = models.mlp(tmp_path / "m.onnx")
+    LoadedModel(ModelSpec(str(path), BINDING, device="cpu", cache=str(tmp_path / "cache")), print).close()
     assert not (tmp_path / "cache").exists()

@@ -296,6 +296,14 @@ def test_a_gpu_that_cannot_be_had_is_an_error_and_never_the_cpu(device, availabl
         providers_for(device, available, gpu=gpu)
 
 
+@pytest.mark.parametrize(("fixed", "search"), [(False, "HEURISTIC"), (True, "EXHAUSTIVE")])
+@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+def test_the_algorithm_of_a_convolution_is_searched_for_at_length_only_if_one_shape_comes(device, fixed, search):
+    providers = dict(providers_for(device, [TENSORRT, CUDA, CPU], gpu=True, fixed=fixed))
+    assert providers[CUDA] == {"cudnn_conv_algo_search": search}
+    assert providers[CPU] == {}
+
+
 @pytest.mark.skipif(CUDA in onnxruntime.get_available_providers(), reason="this ONNX Runtime has CUDA")
 def test_a_session_that_comes_out_on_another_provider_is_refused(tmp_path):
     path = models.mlp(tmp_path / "m.onnx")

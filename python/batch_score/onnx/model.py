@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,7 +13,6 @@ import numpy as np
 
 from batch_score.faults import fault_of, is_memory_fault
 from batch_score.onnx.batch import best_size, buckets, default_batch_rows, sizes_to_try, slices
-from batch_score.onnx.engines import engines
 from batch_score.onnx.feeding import Direct
 from batch_score.onnx.half import difference, in_half_precision
 from batch_score.onnx.providers import CPU, TENSORRT, providers_for
@@ -21,6 +21,7 @@ from batch_score.onnx.spec import FP16, MEASURED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from batch_score.onnx.batch import Cut
     from batch_score.onnx.feeding import Feed, Feeding
@@ -50,11 +51,12 @@ class LoadedModel:
     def __init__(self, spec: ModelSpec, note: Callable[[str, str], None]) -> None:
         self._spec, self._note = spec, note
         self._names = list(spec.binding.outputs)
-        self._providers = providers_for(spec.device, available_providers(), gpu=bool(spec.gpu))
+        fixed = spec.binding.batch is not None
+        self._providers = providers_for(spec.device, available_providers(), gpu=bool(spec.gpu), fixed=fixed)
         self._provider = self._providers[0][0]
         self._rows = self._unmeasured()
         self._compared = spec.precision != FP16
-        with engines(spec, self._provider, self._rows) as options:
+        with self._engines() as options:
             self._providers[0] = (self._provider, {**self._providers[0][1], **options})
             self._session = self._open(self._providers, half=spec.precision == FP16)
             self._feeding = self._feed()
@@ -90,6 +92,14 @@ class LoadedModel:
         """Lets go of the session and its memory."""
         self._feeding.close()
         self._session = None
+
+    def _engines(self) -> AbstractContextManager[dict[str, str]]:
+        """Options for the provider, held while the model is loaded: other processes may have to wait for it."""
+        if self._provider != TENSORRT:
+            return nullcontext({})
+        from batch_score.onnx.engines import engines  # noqa: PLC0415 - few models want it, and it imports much
+
+        return engines(self._spec, self._rows)
 
     def _open(self, providers: list[tuple[str, dict[str, str]]], *, half: bool) -> Any:
         path = self._spec.path

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batch_score.errors import ScorerError
-from batch_score.onnx.feeding import Bound
 from batch_score.onnx.providers import CPU
 from batch_score.onnx.signature import ModelSignature, ValueSpec, dtype_of
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from batch_score.onnx.binding import InputPlan
+    from batch_score.onnx.feeding import Feeding
 
 _FATAL = 4  # ONNX Runtime's log severities: what goes wrong comes as an exception, so only a crash is left to say
 _ERROR = 3
@@ -100,8 +100,10 @@ def off_device(session: Any) -> list[str]:
     return [node.op_type for part in elsewhere for node in part.get_nodes()]
 
 
-def bound(session: Any, plans: Sequence[InputPlan], *, device: str = "cuda") -> Bound:
+def bound(session: Any, plans: Sequence[InputPlan], *, device: str = "cuda") -> Feeding:
     """Feeds a session through memory on its device."""
+    from batch_score.onnx.io_binding import Bound  # noqa: PLC0415 - on the CPU nobody needs it
+
     return Bound(session, _import_runtime().OrtValue.ortvalue_from_shape_and_type, plans, device=device)
 
 

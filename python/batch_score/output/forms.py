@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from batch_score.errors import ConfigError
 from batch_score.output.delimited import DelimitedEncoder
 from batch_score.output.jsonl import JsonLinesEncoder
-from batch_score.output.parquet import ParquetEncoder
 from batch_score.output.text import TextEncoder
 
 if TYPE_CHECKING:
@@ -15,12 +14,19 @@ if TYPE_CHECKING:
 
     from batch_score.output.encoder import Encoder, OutputOptions
 
+
+def _parquet(_: OutputOptions) -> Encoder:
+    from batch_score.output.parquet import ParquetEncoder  # noqa: PLC0415 - a tenth of our own imports, for one form
+
+    return ParquetEncoder()
+
+
 _FORMS: Mapping[str, Callable[[OutputOptions], Encoder]] = {
     ".txt": TextEncoder,
     ".csv": lambda _: DelimitedEncoder(".csv", ","),
     ".tsv": lambda _: DelimitedEncoder(".tsv", "\t"),
     ".jsonl": lambda _: JsonLinesEncoder(),
-    ".parquet": lambda _: ParquetEncoder(),
+    ".parquet": _parquet,
 }
 
 
