@@ -29,6 +29,10 @@ use quoted::Quoted;
 /// Blocks that are told together: 4 KiB of text.
 const GROUP: usize = 64;
 
+/// A group of them, and a bit for each of its bytes.
+type Blocks = [Block; GROUP];
+type Words = [u64; GROUP];
+
 /// Who is told where records begin, in ascending order.
 pub trait Starts {
     /// A record begins at offset `at`.
@@ -71,6 +75,12 @@ trait Rules: Copy {
 
     /// The bytes of a block that begin a record; None, and nothing is changed, if it has to be read byte by byte.
     fn block<V: Simd>(self, simd: V, state: &mut Self::State, block: &Block, base: u64) -> Option<u64>;
+    /// The same for a whole group, where that is quicker; None, and nothing that matters is changed, if its blocks have to
+    /// be taken one by one.
+    #[inline(always)]
+    fn group<V: Simd>(self, _simd: V, _state: &mut Self::State, _blocks: &Blocks) -> Option<Words> {
+        None
+    }
     fn byte<S: Starts>(self, state: &mut Self::State, byte: u8, at: u64, starts: &mut S);
 }
 
@@ -174,6 +184,12 @@ fn run<V: Simd, R: Rules>(
     let (blocks, tail) = bytes.as_chunks::<WIDTH>();
     let mut base = position;
     for group in blocks.chunks(GROUP) {
+        let whole = group.try_into().ok().and_then(|whole| rules.group(simd, &mut state, whole));
+        if let Some(words) = whole {
+            starts.blocks(base, &words);
+            base += (GROUP * WIDTH) as u64;
+            continue;
+        }
         // Told together, so that the loop over blocks is about nothing but rules.
         let mut words = [0; GROUP];
         let (words, _) = words.split_at_mut(group.len());

@@ -127,6 +127,19 @@ fn blocks() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// Text of several groups of blocks: records that are whole, some of them long, and now and then something else.
+fn long_texts() -> impl Strategy<Value = Vec<u8>> {
+    let whole =
+        ["a,b,c\n", "\"q\",\"r\"\"s\",\"t\nu\"\r\n", "\n", "\"\",,\"\n\n\"\n", "0123456789,\"x,y\",z\n"];
+    let whole = prop::sample::select(whole.to_vec()).prop_map(|text| text.as_bytes().to_vec());
+    let quoted =
+        (0usize..9000).prop_map(|length| [b"\"", "x\n".repeat(length / 2).as_bytes(), b"\"\n"].concat());
+    let plain = (0usize..9000).prop_map(|length| ["a,".repeat(length / 2).as_bytes(), b"\n"].concat());
+    let many = (whole, 1usize..900).prop_map(|(text, times)| text.repeat(times));
+    let piece = prop_oneof![8 => many, 2 => quoted, 2 => plain, 1 => texts()];
+    prop::collection::vec(piece, 1..12).prop_map(|all| all.concat())
+}
+
 fn write(folder: &Path, name: &str, text: &[u8]) -> PathBuf {
     let path = folder.join(name);
     std::fs::write(&path, text).unwrap();
@@ -164,6 +177,18 @@ proptest! {
         for pair in cuts.windows(2) {
             scanner.feed(&text[pair[0]..pair[1]], &mut begins);
         }
+        prop_assert_eq!(with_ends(&begins, text.len() as u64), naive(&text, format));
+    }
+
+    #[test]
+    fn long_texts_have_the_records_of_the_twin_too(
+        text in long_texts(), format in formats(), cut in 0usize..20_000
+    ) {
+        let (first, second) = text.split_at(cut.min(text.len()));
+        let mut begins = Vec::new();
+        let mut scanner = Scanner::new(format, 0);
+        scanner.feed(first, &mut begins);
+        scanner.feed(second, &mut begins);
         prop_assert_eq!(with_ends(&begins, text.len() as u64), naive(&text, format));
     }
 
@@ -301,6 +326,26 @@ fn every_seam_between_two_blocks_is_crossed_rightly() {
                 naive(&text, commas()),
                 "{}",
                 text.escape_ascii()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_seam_between_two_groups_of_blocks_is_crossed_rightly() {
+    for (head, tail) in all_texts(3).flat_map(|head| all_texts(3).map(move |tail| (head.clone(), tail))) {
+        for quoted in [false, true] {
+            // With a quote somewhere, and without one.
+            let begin: &[u8] = if quoted { b"\"q\"," } else { b"a,bc" };
+            let text = [begin, &[b'a'; 4089], &head, &tail, &[b'b'; 4093], b"\n", b"c\n"].concat();
+            let mut begins = Vec::new();
+            Scanner::new(commas(), 0).feed(&text, &mut begins);
+            assert_eq!(
+                with_ends(&begins, text.len() as u64),
+                naive(&text, commas()),
+                "{} {}",
+                head.escape_ascii(),
+                tail.escape_ascii()
             );
         }
     }
