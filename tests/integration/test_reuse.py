@@ -312,11 +312,11 @@ def test_a_number_that_another_run_takes_meanwhile_is_left_to_it(monkeypatch):
     """Between looking for a free number and looking into the folder, twice."""
     others = {"my-step", "my-step-2"}
 
-    def prepare_late(request):
+    def prepare_late(request, *inventory):
         if request.run_dir.name in others:
             others.remove(request.run_dir.name)
             step(run_dir=request.run_dir, allow_reuse=False).run()
-        return prepare(request)
+        return prepare(request, *inventory)
 
     monkeypatch.setattr(session, "prepare", prepare_late)
     done = step(allow_reuse=False).run()

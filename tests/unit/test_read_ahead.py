@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from batch_score.minibatch import MiniBatch
 from batch_score.worker.messages import Task
-from batch_score.worker.pulse import ENCODE, MOST_READERS, RUN, Pulse, loading
+from batch_score.worker.pulse import ENCODE, MOST_READERS, RUN, Pulse, blank, loading
 from batch_score.worker.read_ahead import TOO_MUCH, WINDOW_CALLS, WINDOW_S, Need, ReadAhead
 from batch_score.worker.reading import Loaded
 
@@ -50,7 +50,8 @@ class Reading:
 
 def page(readers):
     with os.fdopen(os.memfd_create("pulse"), "r+b", buffering=0) as file:
-        return Pulse.create(file, readers=readers)
+        blank(file)
+        return Pulse(file, readers=readers)
 
 
 class Threads:

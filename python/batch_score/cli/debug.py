@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from batch_score.cli.debugger import PostMortem, stopping_first, wait_for_debugger
 from batch_score.cli.options import told
-from batch_score.cli.score import requested
+from batch_score.cli.score import requested, settings_of
 from batch_score.config import ParallelRunConfig, rules
 from batch_score.errors import BatchScoreError, ConfigError, InputError
 from batch_score.job.layout import FAILED_ITEMS
@@ -107,7 +107,7 @@ def debug(
 
 def _of_plan(given: Mapping[str, Any], script: Sequence[str], number: int) -> tuple[Prepared, Task]:
     """A mini-batch of the plan that the options make."""
-    request = requested(given, script)
+    request = requested(given, script, *settings_of(given))
     prepared = prepare(replace(request, config=with_inline_defaults(request.config)))
     return prepared, _nth(prepared, number)
 

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batch_score.cli.options import settings
-from batch_score.dataset.guess import dataset_of
-from batch_score.job.request import JobRequest
-from batch_score.job.run import run_job
-from batch_score.progress import Progress
+from batch_score.importing import importing
+from batch_score.job.early import early
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from batch_score.job.request import RunResult
+    from batch_score.config import ParallelRunConfig, ReaderOptions
+    from batch_score.job.request import JobRequest, RunResult
 
 
 def score(given: Mapping[str, Any], script: Sequence[str]) -> RunResult:
@@ -29,13 +28,28 @@ def score(given: Mapping[str, Any], script: Sequence[str]) -> RunResult:
     Raises:
         UsageError: Found before anything was started.
     """
-    request = requested(given, script)
-    return run_job(request, None if given.get("quiet") else Progress(sys.stderr))
+    config, reader = settings_of(given)
+    with early(config) as begun:
+        with importing():
+            from batch_score.job.run import run_job  # noqa: PLC0415 - while the workers' interpreters start
+            from batch_score.progress import Progress  # noqa: PLC0415 - as above
+
+        request = requested(given, script, config, reader)
+        return run_job(request, None if given.get("quiet") else Progress(sys.stderr), begun)
 
 
-def requested(given: Mapping[str, Any], script: Sequence[str]) -> JobRequest:
+def settings_of(given: Mapping[str, Any]) -> tuple[ParallelRunConfig, ReaderOptions]:
+    """The settings that the options describe."""
+    return settings({**given, "entry_script": given["scorer"]}, given.get("config"))
+
+
+def requested(
+    given: Mapping[str, Any], script: Sequence[str], config: ParallelRunConfig, reader: ReaderOptions
+) -> JobRequest:
     """The job that the options describe; the input has been opened and its types settled."""
-    config, reader = settings({**given, "entry_script": given["scorer"]}, given.get("config"))
+    from batch_score.dataset.guess import dataset_of  # noqa: PLC0415 - as above
+    from batch_score.job.request import JobRequest  # noqa: PLC0415 - as above
+
     dataset = dataset_of(given["inputs"], reader, given.get("input_type"))
     stamp = time.strftime("%Y%m%d-%H%M%S")
     chosen = given.get("run_dir")

@@ -10,16 +10,14 @@ import contextlib
 import logging
 import os
 import selectors
-import signal
-import socket
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from batch_score.engine.base import Ended, Event, Said
+from batch_score.engine.interpreter import Interpreter
 from batch_score.logs.tree import LogTree
 from batch_score.worker.link import Inbox, Outbox
 from batch_score.worker.messages import Done, Launch, Stop, outcome_from_wire, tasks_to_wire
@@ -27,12 +25,13 @@ from batch_score.worker.pulse import AT_REST, ENCODE, RUN, Beat, Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
+    from batch_score.engine.interpreter import Waiting
     from batch_score.worker.messages import Task
 
 logger = logging.getLogger(__name__)
 
-START = "from batch_score.worker.start import main; main()"
 # A killed process ends at once, unless the kernel itself waits in its name, for a disk or a driver that hangs.
 CLOSE_S = 5.0
 
@@ -42,17 +41,17 @@ class _Child:
     """A worker process as its parent holds it.
 
     Attributes:
-        process: The process.
-        connection: Our end, which does not block.
-        inbox: Reads from it.
+        interpreter: Its process, and our end of the connection.
+        logs: What it prints to stdout and stderr goes there.
+        inbox: Reads from the connection.
         outbox: Writes to it.
         pulse: The page in which the worker says what it is doing.
         exit_fd: Becomes readable when the process has ended.
         full: The worker took less than the outbox has; the selector tells when it takes more.
     """
 
-    process: subprocess.Popen[bytes]
-    connection: socket.socket
+    interpreter: Interpreter
+    logs: tuple[Path, Path]
     inbox: Inbox
     outbox: Outbox
     pulse: Pulse
@@ -63,22 +62,25 @@ class _Child:
 class LocalEngine:
     """Starts every worker with a fresh interpreter: nothing is forked from the coordinator's state."""
 
-    def __init__(self) -> None:
+    def __init__(self, waiting: Waiting | None = None) -> None:
+        self._waiting = waiting
         self._children: dict[int, _Child] = {}
         self._selector = selectors.DefaultSelector()
 
     def start(self, launch: Launch) -> None:
-        """Starts the interpreter with the launch's environment, so that device masks are there before any import."""
-        ours, theirs = socket.socketpair()
-        with theirs, os.fdopen(os.memfd_create("batch-score-pulse"), "r+b", buffering=0) as page:
-            pulse = Pulse.create(page, readers=launch.spec.reader_threads[1] + 1)
-            process = _spawn(launch, theirs.fileno(), page.fileno())
-        ours.setblocking(False)
-        fd = ours.fileno()
-        child = _Child(process, ours, Inbox(fd), Outbox(fd), pulse, os.pidfd_open(process.pid))
+        """Lets a waiting interpreter be the worker, or starts one with the launch's environment."""
+        interpreter = self._waiting.take(launch) if self._waiting is not None else None
+        if interpreter is None:
+            interpreter = Interpreter.start(launch.environment, launch.cpus)
+        tree = LogTree(launch.spec.run_dir / "logs", launch.spec.node)
+        logs = tree.worker_stdout(launch.name), tree.worker_stderr(launch.name)
+        pulse = Pulse(interpreter.page, readers=launch.spec.reader_threads[1] + 1)
+        fd = interpreter.connection.fileno()
+        child = _Child(interpreter, logs, Inbox(fd), Outbox(fd), pulse, os.pidfd_open(interpreter.process.pid))
         self._children[launch.number] = child
-        self._selector.register(ours, selectors.EVENT_READ, launch.number)
+        self._selector.register(interpreter.connection, selectors.EVENT_READ, launch.number)
         self._selector.register(child.exit_fd, selectors.EVENT_READ, launch.number)
+        interpreter.give_logs(*logs)
         self._say(launch.number, launch)
 
     def send(self, worker: int, tasks: Sequence[Task]) -> None:
@@ -101,14 +103,14 @@ class LocalEngine:
         except (BrokenPipeError, ConnectionResetError):
             child.outbox.clear()  # it died; poll() says so, and what it held goes back to the queue then
             written = True
-        if written == child.full and child.connection in self._selector.get_map():
+        if written == child.full and child.interpreter.connection in self._selector.get_map():
             child.full = not written
             wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if child.full else 0)
-            self._selector.modify(child.connection, wanted, worker)
+            self._selector.modify(child.interpreter.connection, wanted, worker)
 
     def kill(self, worker: int) -> None:
         """Kills the worker's process group."""
-        _kill_group(self._children[worker].process.pid)
+        self._children[worker].interpreter.kill()
 
     def poll(self, timeout: float) -> list[Event]:
         """What has happened, after at most `timeout` seconds."""
@@ -135,14 +137,15 @@ class LocalEngine:
         except BlockingIOError:
             return []
         except (EOFError, OSError):
-            self._selector.unregister(child.connection)
+            self._selector.unregister(child.interpreter.connection)
             return []
 
     def _bury(self, worker: int) -> list[Event]:
         """The last messages of a dead worker, then its end. What it had started dies with it."""
         child = self._children.pop(worker)
-        _kill_group(child.process.pid)  # before the wait, which gives its number free
-        code = child.process.wait()
+        child.interpreter.kill()  # before the wait, which gives its number free
+        code = child.interpreter.process.wait()
+        child.interpreter.keep_printed(*child.logs)
         events: list[Event] = []
         # Not to the end of the stream: a process of the script in another session may hold it open.
         with contextlib.suppress(EOFError, OSError):
@@ -154,12 +157,12 @@ class LocalEngine:
         return [*events, ended]
 
     def _release(self, child: _Child) -> None:
-        for each in (child.connection, child.exit_fd):
+        for each in (child.interpreter.connection, child.exit_fd):
             if each in self._selector.get_map():
                 self._selector.unregister(each)
         os.close(child.exit_fd)
-        child.connection.close()
         child.pulse.close()
+        child.interpreter.close()
 
     def beats(self, worker: int) -> tuple[Beat, Beat]:
         """What a worker is doing: the thread that has been reading longest, and the running stage."""
@@ -169,7 +172,7 @@ class LocalEngine:
     def pids(self) -> dict[int, int]:
         """Process ids of the living workers."""
         # A copy in one step: the monitor asks from a thread of its own.
-        return {worker: child.process.pid for worker, child in list(self._children.items())}
+        return {worker: child.interpreter.process.pid for worker, child in list(self._children.items())}
 
     def close(self) -> None:
         """Kills every worker that is left and waits for their end, but not for one that cannot be killed."""
@@ -178,9 +181,10 @@ class LocalEngine:
         deadline = time.monotonic() + CLOSE_S
         for child in self._children.values():
             try:
-                child.process.wait(max(0.0, deadline - time.monotonic()))
+                process = child.interpreter.process
+                process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                logger.warning("process %d was killed and does not end; it is not waited for", child.process.pid)
+                logger.warning("process %d was killed and does not end; it is not waited for", process.pid)
             self._release(child)
         self._children.clear()
         self._selector.close()
@@ -192,25 +196,3 @@ def _said(worker: int, messages: Sequence[tuple[Any, bytes]]) -> list[Event]:
         Said(worker, Done(outcome_from_wire(message)) if isinstance(message, tuple) else message, payload)
         for message, payload in messages
     ]
-
-
-def _spawn(launch: Launch, connection: int, page: int) -> subprocess.Popen[bytes]:
-    """The worker's interpreter. -P keeps its module path free of the code root until our own imports are done."""
-    tree = LogTree(launch.spec.run_dir / "logs", launch.spec.node)
-    with tree.worker_stdout(launch.name).open("ab") as out, tree.worker_stderr(launch.name).open("ab") as err:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-c", START, *map(str, (connection, page, os.getpid(), *launch.cpus))],
-            env=launch.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            pass_fds=(connection, page),
-            start_new_session=True,
-        )
-
-
-def _kill_group(pid: int) -> None:
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return  # the group is gone already

@@ -31,6 +31,7 @@ from batch_score.worker.messages import WorkerSpec
 if TYPE_CHECKING:
     from batch_score.config import ParallelRunConfig
     from batch_score.dataset.base import Dataset
+    from batch_score.gpu.device import Inventory
     from batch_score.gpu.placement import Assignment
     from batch_score.job.request import JobRequest
     from batch_score.job.scorer import FoundScorer
@@ -72,8 +73,12 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def prepare(request: JobRequest) -> Prepared:
+def prepare(request: JobRequest, inventory: Inventory | None = None) -> Prepared:
     """Checks a request and decides what follows from it. Starts nothing and writes nothing.
+
+    Args:
+        request: What is asked.
+        inventory: The devices of this machine, if they are known already.
 
     Raises:
         UsageError: The request cannot be carried out; the message says why.
@@ -81,7 +86,7 @@ def prepare(request: JobRequest) -> Prepared:
     given = _given(request)
     key = parse_key(given.key)
     _check_datasets(given, request.datasets, key)
-    inventory = read_devices()
+    inventory = inventory or read_devices()
     config, unused = with_usable_device(given, inventory)
     assignments, notes = placement(config, inventory)
     scorer = find_scorer(config, grouped(request.datasets, given.partition_keys), key, assignments)

@@ -17,6 +17,7 @@ from batch_score.job.breaker import InitBreaker
 from batch_score.job.crew import Crew
 from batch_score.job.death import OomCounter
 from batch_score.job.drive import Driver, Parts
+from batch_score.job.early import early
 from batch_score.job.ending import End, behind, command, fruitless, output_form, with_first
 from batch_score.job.gpu_samples import gpu_samples
 from batch_score.job.interrupt import Interrupted, Interruption
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from batch_score.engine.base import Engine
+    from batch_score.engine.interpreter import Waiting
+    from batch_score.job.early import Early
     from batch_score.job.request import JobRequest
     from batch_score.job.session import Session
 
@@ -52,20 +55,23 @@ OVERVIEW_S = 1.0
 LOG_S = 10.0
 
 
-def run_job(request: JobRequest, progress: Progress | None = None) -> RunResult:
+def run_job(request: JobRequest, progress: Progress | None = None, begun: Early | None = None) -> RunResult:
     """Runs a job to its end; a failed job is a result, not an exception.
 
     Args:
         request: What is asked.
         progress: Where to show progress; None for nowhere.
+        begun: What the caller has started for the job, who also ends it; None for nothing.
 
     Raises:
         UsageError: Found before any worker was started.
     """
     interruption = Interruption()
     with ExitStack() as stack:
-        session = begin(request, stack, interruption)
-        result = Job(session, progress, stack, interruption).run()
+        begun = begun or stack.enter_context(early(request.config))
+        session = begin(request, begun.inventory, stack, interruption)
+        engine = _engine(session.prepared.config.engine, begun.waiting)
+        result = Job(session, engine, progress, stack, interruption).run()
         spool = session.prepared.spool
         if spool is not None and result.status == COMPLETED:
             # Only now: a session that goes on needs it as long as run.json does not say completed.
@@ -79,13 +85,19 @@ class Job:
 
     Args:
         session: What was decided, and the files that are this job's alone.
+        engine: Starts the workers.
         progress: Where to show progress.
         stack: Closes what the job opens, in reverse order.
         interruption: Holds signals back until the job has ended.
     """
 
     def __init__(
-        self, session: Session, progress: Progress | None, stack: ExitStack, interruption: Interruption
+        self,
+        session: Session,
+        engine: Engine,
+        progress: Progress | None,
+        stack: ExitStack,
+        interruption: Interruption,
     ) -> None:
         prepared = session.prepared
         self._prepared = prepared
@@ -113,7 +125,7 @@ class Job:
             clock=time.monotonic,
         )
         self._queue = MiniBatchQueue(config.run_max_try, bisect=config.on_failure == "bisect")
-        self._engine = _engine(config.engine)
+        self._engine = engine
         self._telemetry = stack.enter_context(
             telemetry(os.environ, process=COORDINATOR, loggers=[logging.getLogger("batch_score")], scripts=False)
         )
@@ -343,7 +355,7 @@ class Job:
         return command(prepared.run_dir, threshold=bool(exceeded(self._ledger.totals, prepared.config, planned)))
 
 
-def _engine(name: str) -> Engine:
+def _engine(name: str, waiting: Waiting) -> Engine:
     """The engine of that name; only it is imported, for inline loads what a coordinator of processes does without."""
     if name == "inline":
         from batch_score.engine.inline import InlineEngine  # noqa: PLC0415 - see above
@@ -351,7 +363,7 @@ def _engine(name: str) -> Engine:
         return InlineEngine()
     from batch_score.engine.local import LocalEngine  # noqa: PLC0415 - see above
 
-    return LocalEngine()
+    return LocalEngine(waiting)
 
 
 def _columns(session: Session) -> Columns:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import ExitStack
 
+    from batch_score.gpu.device import Inventory
     from batch_score.job.interrupt import Interruption
     from batch_score.job.request import JobRequest
 
@@ -46,11 +47,12 @@ class Session:
     writer: _native.AppendWriter
 
 
-def begin(request: JobRequest, stack: ExitStack, interruption: Interruption) -> Session:
+def begin(request: JobRequest, inventory: Inventory, stack: ExitStack, interruption: Interruption) -> Session:
     """Prepares a job and takes its run directory, which no other job can then have.
 
     Args:
         request: What is asked; a new run, or one to go on with.
+        inventory: The devices of this machine.
         stack: Closes the append writer, and lets signals have their usual effect again.
         interruption: Entered when nothing has been written yet.
 
@@ -58,20 +60,22 @@ def begin(request: JobRequest, stack: ExitStack, interruption: Interruption) -> 
         UsageError: The job cannot be carried out as asked, or not now.
     """
     if request.resumes is not None:
-        return _resumed(request, request.resumes, stack, interruption)
-    prepared, record = _claimed(request, stack, interruption)
+        return _resumed(prepare(request, inventory), request, request.resumes, stack, interruption)
+    prepared, record = _claimed(request, inventory, stack, interruption)
     make_folder(Path(prepared.spec.output_dir))
     return Session(prepared, record, _writer(_native.AppendWriter.create, prepared, record, stack))
 
 
-def _claimed(request: JobRequest, stack: ExitStack, interruption: Interruption) -> tuple[Prepared, RunRecord]:
+def _claimed(
+    request: JobRequest, inventory: Inventory, stack: ExitStack, interruption: Interruption
+) -> tuple[Prepared, RunRecord]:
     """A new run that has its run directory: of numbered ones the first that no other run has, or takes meanwhile."""
     wanted = request.run_dir
     while True:
         if request.numbered:
             request = replace(request, run_dir=free_folder(wanted))
         try:
-            prepared = prepare(request)
+            prepared = prepare(request, inventory)
         except OutputError:
             if request.numbered and request.run_dir.exists():  # it was free a moment ago
                 continue
@@ -91,9 +95,10 @@ def _claimed(request: JobRequest, stack: ExitStack, interruption: Interruption) 
         return prepared, record
 
 
-def _resumed(request: JobRequest, resumes: Resumption, stack: ExitStack, interruption: Interruption) -> Session:
+def _resumed(
+    prepared: Prepared, request: JobRequest, resumes: Resumption, stack: ExitStack, interruption: Interruption
+) -> Session:
     """Goes on with the run in the run directory, if what it depends on is as it was."""
-    prepared = prepare(request)
     changes = resumes.record.fingerprint.changes(prepared.fingerprint)
     if changes and not resumes.force:
         raise UsageError(

@@ -13,6 +13,7 @@ import logging
 import os
 import queue
 import signal
+import socket
 import sys
 import threading
 import time
@@ -58,7 +59,7 @@ GUARD_S = 5.0
 # How long an outcome waits for others to leave with it, and how many bytes do so.
 TOGETHER_S = 0.005
 TOGETHER_BYTES = 1 << 16
-STDERR = 2
+STDOUT, STDERR = 1, 2
 
 
 class Worker:
@@ -229,6 +230,25 @@ class Worker:
             self._logs.error(fault_of(error), "shutdown()")
 
 
+def take_logs(connection: int) -> None:
+    """Waits for the log files of what this process prints; what it has printed before goes there first.
+
+    Ends the process when the coordinator lets go of it instead.
+    """
+    with socket.socket(fileno=os.dup(connection)) as coordinator:
+        said, logs, _, _ = socket.recv_fds(coordinator, 1, STDERR)
+    if not said:
+        os._exit(0)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for printed, log in zip((STDOUT, STDERR), logs, strict=True):
+        with contextlib.suppress(OSError):  # a full disk for one
+            os.write(log, os.pread(printed, os.fstat(printed).st_size, 0))
+            os.ftruncate(printed, 0)
+        os.dup2(log, printed)
+        os.close(log)
+
+
 def main(connection: int, page: int) -> None:
     """Works until told to stop.
 
@@ -240,10 +260,12 @@ def main(connection: int, page: int) -> None:
     os.set_inheritable(connection, False)
     os.set_inheritable(page, False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    take_logs(connection)
     incoming = Inbox(connection).messages()
     with os.fdopen(page, "r+b") as file:
         pulse = Pulse(file)
     launch: Launch = next(incoming)
+    os.environ.update(launch.environment)  # what was not known when the interpreter was started
     with workplace(launch, {}) as logs:
         Worker(incoming, Outbox(connection), pulse, logs).work(launch)
     if not isinstance(launch.spec.scorer, ScriptLocation):

@@ -54,20 +54,6 @@ class Pulse:
         self._page = mmap.mmap(file.fileno(), PAGE)
         self._loading = [loading(thread) for thread in range(readers)]
 
-    @classmethod
-    def create(cls, file: BinaryIO, readers: int = 1) -> Pulse:
-        """A page in a new, empty file, all stages idle.
-
-        Raises:
-            OSError: There is no room. That is why the page is written: where a file is only made longer, the first
-                touch of the page kills the process instead (SIGBUS).
-        """
-        file.write(bytes(PAGE))
-        pulse = cls(file, readers)
-        for slot in (RUN, ENCODE, *map(loading, range(readers))):
-            pulse.idle(slot)
-        return pulse
-
     def busy(self, slot: int, ticket: int, now: float) -> None:
         """The stage begins the task of this ticket."""
         SLOT.pack_into(self._page, slot, ticket, now)
@@ -90,3 +76,13 @@ class Pulse:
     def close(self) -> None:
         """Lets the page go."""
         self._page.close()
+
+
+def blank(file: BinaryIO) -> None:
+    """Makes a new, empty file a page with all stages idle.
+
+    Raises:
+        OSError: There is no room. That is why all of it is written: where a file is only made longer, the first touch
+            of the page kills the process instead (SIGBUS).
+    """
+    file.write(SLOT.pack(IDLE, 0.0) * (PAGE // SLOT.size))
