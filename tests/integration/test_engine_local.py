@@ -13,6 +13,7 @@ from tests.integration.running import numbers, tries, wait_for
 
 from batch_score.engine import local
 from batch_score.engine.base import Ended
+from batch_score.engine.interpreter import Interpreter
 from batch_score.worker.messages import Done, Ready
 from batch_score.worker.pulse import IDLE
 
@@ -230,9 +231,9 @@ def test_closing_does_not_wait_for_a_process_that_cannot_be_killed(one_worker, m
     worker = one_worker(TALKING)
     worker.events(Ready)
     [pid] = worker.engine.pids().values()
-    process = worker.engine._children[0].process  # noqa: SLF001 - it outlives its engine here
+    process = worker.engine._children[0].interpreter.process  # noqa: SLF001 - it outlives its engine here
     with monkeypatch.context() as patch:
-        patch.setattr(local, "_kill_group", lambda _pid: None)
+        patch.setattr(Interpreter, "kill", lambda _self: None)
         patch.setattr(local, "CLOSE_S", 0.2)
         worker.engine.close()
     assert f"process {pid} was killed and does not end" in caplog.text

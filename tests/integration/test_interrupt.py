@@ -9,6 +9,7 @@ import pytest
 from tests.integration.running import numbers, tries, wait_for
 
 from batch_score import _native
+from batch_score.errors import OutputError
 
 SLOW = """
     import subprocess, sys, time
@@ -26,10 +27,11 @@ SIGNALS = {"ctrl-c": (signal.SIGINT, 130), "terminate": (signal.SIGTERM, 143)}
 
 def committed(folder):
     """Mini-batches that the journal of run directory `r` says are in the output."""
-    journal = folder / "r" / "journal"
-    if not journal.exists():
+    try:
+        records = _native.read_journal(folder / "r" / "journal").records
+    except (FileNotFoundError, OutputError):  # it is not there yet, or not yet begun
         return []
-    return [record for record in _native.read_journal(journal).records if record.kind == "committed"]
+    return [record for record in records if record.kind == "committed"]
 
 
 @pytest.mark.parametrize("engine", ["local", "inline"])

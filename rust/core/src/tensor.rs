@@ -175,24 +175,26 @@ impl FieldReader {
     /// value of its target's type; for a quote that is not at the beginning or end of its field; and for a record
     /// beyond `most`. What was read until then stays where it is.
     pub fn read(&self, text: &[u8], most: usize, mut sinks: Sinks<'_, '_>) -> Result<usize, Misfit> {
-        self.read_part(text, true, 0, most, &mut sinks).map(|(records, _)| records)
+        let mut scratch = Scratch::new(self.dialect);
+        self.read_part(text, true, (0, most), &mut scratch, &mut sinks).map(|(records, _)| records)
     }
 
-    /// Reads the records that are complete in `text`, of which the first is that of ordinal `first`. In a `whole` text
-    /// the last record needs no line break.
+    /// Reads the records that are complete in `text`, of which the first is that of ordinal `first`, and `most` the
+    /// number of all. In a `whole` text the last record needs no line break.
     ///
     /// Returns their number and their bytes.
     fn read_part(
         &self,
         text: &[u8],
         whole: bool,
-        first: usize,
-        most: usize,
+        (first, most): (usize, usize),
+        scratch: &mut Scratch,
         sinks: &mut Sinks<'_, '_>,
     ) -> Result<(usize, usize), Misfit> {
-        let mut ends = Ends::new(self.dialect);
-        dispatch!(Level::new(), simd => self.read_pieces(simd, Pieces { text, whole, first, most }, &mut ends, sinks))
-            .map(|records| (records - first, ends.begin()))
+        scratch.ends.restart();
+        let pieces = Pieces { text, whole, first, most };
+        dispatch!(Level::new(), simd => self.read_pieces(simd, pieces, scratch, sinks))
+            .map(|records| (records - first, scratch.ends.begin()))
     }
 
     #[inline(always)]
@@ -200,14 +202,13 @@ impl FieldReader {
         &self,
         simd: V,
         pieces: Pieces<'_>,
-        ends: &mut Ends,
+        Scratch { ends, lanes }: &mut Scratch,
         sinks: &mut Sinks<'_, '_>,
     ) -> Result<usize, Misfit> {
         let Pieces { text, whole, mut first, most } = pieces;
         if u32::try_from(text.len()).is_err() {
             return Err(Misfit { record: first, field: None, reason: "the text is longer than 4 GiB" });
         }
-        let mut lanes = Lanes::default();
         for piece in text.chunks(PIECE) {
             let last = whole && ends.known() + piece.len() == text.len();
             let records = ends.feed(simd, piece, last, self.targets.len());
@@ -217,7 +218,7 @@ impl FieldReader {
                 return Err(Misfit { record: most, field: None, reason: "the record is one too many" });
             }
             for run in &self.runs {
-                self.run(*run, &Part { text, first, ends }, &mut lanes, sinks)?;
+                self.run(*run, &Part { text, first, ends }, lanes, sinks)?;
             }
             first += records;
             ends.forget();
@@ -343,6 +344,18 @@ struct Pieces<'a> {
     whole: bool,
     first: usize,
     most: usize,
+}
+
+/// Memory that is used for one piece after the other.
+struct Scratch {
+    ends: Ends,
+    lanes: Lanes,
+}
+
+impl Scratch {
+    fn new(dialect: Dialect) -> Self {
+        Self { ends: Ends::new(dialect), lanes: Lanes::default() }
+    }
 }
 
 /// Records of a text whose fields' ends are known.

@@ -18,9 +18,9 @@ pub(super) struct Ends {
     delimiter: u8,
     quote: Option<u8>,
     /// Offsets of the bytes that end a field.
-    fields: Vec<u32>,
+    fields: List,
     /// How many of `fields` there are up to the end of each line.
-    lines: Vec<usize>,
+    lines: List,
     /// Of each record where it begins, and how many of `fields` come before it.
     records: Vec<(u32, usize)>,
     taken_fields: usize,
@@ -39,8 +39,8 @@ impl Ends {
         Self {
             delimiter: dialect.delimiter(),
             quote: dialect.spanning_quote(),
-            fields: Vec::new(),
-            lines: Vec::new(),
+            fields: List::default(),
+            lines: List::default(),
             records: Vec::new(),
             taken_fields: 0,
             begin: 0,
@@ -48,6 +48,15 @@ impl Ends {
             inside: false,
             opens: true,
         }
+    }
+
+    /// Forgets everything: another text comes.
+    pub(super) fn restart(&mut self) {
+        self.fields.count = 0;
+        self.lines.count = 0;
+        self.records.clear();
+        (self.taken_fields, self.begin, self.known) = (0, 0, 0);
+        (self.inside, self.opens) = (false, true);
     }
 
     /// Bytes fed so far.
@@ -79,6 +88,8 @@ impl Ends {
 
     #[inline(always)]
     fn find<V: Simd>(&mut self, simd: V, piece: &[u8]) -> Result<(), &'static str> {
+        self.fields.make_room(piece.len());
+        self.lines.make_room(piece.len());
         let (blocks, tail) = piece.as_chunks::<WIDTH>();
         for block in blocks {
             self.block(simd, block, u64::MAX)?;
@@ -99,11 +110,12 @@ impl Ends {
         if self.inside {
             return Err("a quote is left open");
         }
-        let ended = self.lines.last().copied().unwrap_or(self.taken_fields) == self.fields.len();
-        let begin = if ended { self.fields.last().map_or(self.begin, |end| end + 1) } else { 0 };
+        let ended =
+            self.lines.known().last().map_or(self.taken_fields, |&end| end as usize) == self.fields.count;
+        let begin = if ended { self.fields.known().last().map_or(self.begin, |end| end + 1) } else { 0 };
         if !ended || begin < self.known {
-            self.fields.push(self.known);
-            self.lines.push(self.fields.len());
+            self.fields.add([self.known], 1);
+            self.lines.add([count(self.fields.count)], 1);
         }
         Ok(())
     }
@@ -140,32 +152,42 @@ impl Ends {
     /// Writes down the ends of fields, of which `breaks` end a line too.
     #[inline(always)]
     fn note(&mut self, ends: u64, breaks: u64) {
-        let before = self.fields.len();
+        let before = count(self.fields.count);
         let mut rest = ends;
+        let mut left = ends.count_ones();
         // Several at a time, wanted or not: how many there are in a block is what a processor cannot predict.
-        while rest != 0 {
+        while left > 0 {
             let mut several = [0; SEVERAL];
             for place in &mut several {
                 *place = self.known + rest.trailing_zeros();
                 rest &= rest.wrapping_sub(1);
             }
-            self.fields.extend_from_slice(&several);
+            let wanted = left.min(count(SEVERAL));
+            self.fields.add(several, wanted);
+            left -= wanted;
         }
-        self.fields.truncate(before + ends.count_ones() as usize);
+        // For the same reason the first line break is written down whether there is one or not.
         let mut rest = breaks;
-        while rest != 0 {
+        let mut left = breaks.count_ones();
+        loop {
             let lowest = rest & rest.wrapping_neg();
-            self.lines.push(before + (ends & (lowest - 1)).count_ones() as usize + 1);
+            let fields = (ends & lowest.wrapping_sub(1)).count_ones() + 1;
+            self.lines.add([before + fields], left.min(1));
+            if left <= 1 {
+                return;
+            }
             rest ^= lowest;
+            left -= 1;
         }
     }
 
     /// Finds the records among the lines, all of which must have `width` fields. Empty lines are no records.
     fn take_records(&mut self, width: usize) -> Result<usize, (usize, &'static str)> {
         let mut first = 0;
-        for &end in &self.lines {
-            let begin = self.begin;
-            let last = self.fields.get(end - 1).copied().unwrap_or(begin);
+        let fields = self.fields.known();
+        for &end in self.lines.known() {
+            let (begin, end) = (self.begin, end as usize);
+            let last = fields.get(end - 1).copied().unwrap_or(begin);
             self.begin = last + 1;
             if last > begin {
                 if end - first != width {
@@ -187,9 +209,10 @@ impl Ends {
     /// Of each record, where field `first` begins and where `fields` fields from that on end.
     #[inline(always)]
     pub(super) fn records(&self, first: usize, fields: usize) -> impl Iterator<Item = (u32, &[u32])> {
+        let known = self.fields.known();
         self.records.iter().map(move |&(begin, at)| {
-            let ends = self.fields.get(at + first..at + first + fields).unwrap_or_default();
-            let before = if first == 0 { None } else { self.fields.get(at + first - 1) };
+            let ends = known.get(at + first..at + first + fields).unwrap_or_default();
+            let before = if first == 0 { None } else { known.get(at + first - 1) };
             (before.map_or(begin, |end| end + 1), ends)
         })
     }
@@ -197,16 +220,58 @@ impl Ends {
     /// Where a field of a record begins and ends.
     pub(super) fn span(&self, record: usize, field: usize) -> (usize, usize) {
         let Some(&(begin, at)) = self.records.get(record) else { return (0, 0) };
-        let end = |place: usize| self.fields.get(place).copied().unwrap_or(begin) as usize;
+        let end = |place: usize| self.fields.known().get(place).copied().unwrap_or(begin) as usize;
         let begin = if field == 0 { begin as usize } else { end(at + field - 1) + 1 };
         (begin, end(at + field))
     }
 
     /// Forgets the records.
     pub(super) fn forget(&mut self) {
-        self.fields.drain(..self.taken_fields);
+        self.fields.drop_first(self.taken_fields);
         self.taken_fields = 0;
-        self.lines.clear();
+        self.lines.count = 0;
         self.records.clear();
     }
+}
+
+/// Numbers, with room for more behind them.
+#[derive(Debug, Default)]
+struct List {
+    places: Vec<u32>,
+    count: usize,
+}
+
+impl List {
+    fn known(&self) -> &[u32] {
+        self.places.get(..self.count).unwrap_or_default()
+    }
+
+    /// Makes room for so many, and for those that [`List::add`] writes beyond.
+    fn make_room(&mut self, more: usize) {
+        let wanted = self.count + more + SEVERAL;
+        if self.places.len() < wanted {
+            self.places.resize(wanted, 0);
+        }
+    }
+
+    /// Writes all of `numbers`, of which only the first `wanted` are there to stay; without room for them, none.
+    #[inline(always)]
+    fn add<const N: usize>(&mut self, numbers: [u32; N], wanted: u32) {
+        if let Some(place) = self.places.get_mut(self.count..).and_then(<[u32]>::first_chunk_mut::<N>) {
+            *place = numbers;
+            self.count += wanted as usize;
+        }
+    }
+
+    fn drop_first(&mut self, dropped: usize) {
+        let dropped = dropped.min(self.count);
+        self.places.copy_within(dropped..self.count, 0);
+        self.count -= dropped;
+    }
+}
+
+/// In a text whose offsets are of 32 bits there are not more fields.
+#[expect(clippy::cast_possible_truncation, reason = "see above")]
+fn count(fields: usize) -> u32 {
+    fields as u32
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{FieldReader, Misfit, Sinks};
+use super::{FieldReader, Misfit, Scratch, Sinks};
 use crate::error::Error;
 use crate::source::PlainFile;
 
@@ -57,6 +57,7 @@ impl FieldReader {
         file.check_range(range.offset, range.length)?;
         let end = range.offset + range.length;
         let mut buffer = Buffer::new(range.length.min(BUFFER));
+        let mut scratch = Scratch::new(self.dialect);
         let (mut position, mut records) = (range.offset, 0);
         while position < end {
             position += buffer.fill(&file, position, end)?;
@@ -69,7 +70,8 @@ impl FieldReader {
                 }
                 .into());
             }
-            let (found, used) = self.read_part(buffer.known(), whole, records, most, &mut sinks)?;
+            let (found, used) =
+                self.read_part(buffer.known(), whole, (records, most), &mut scratch, &mut sinks)?;
             records += found;
             buffer.forget(used);
         }
