@@ -78,7 +78,8 @@ class Interpreter:
     def keep_printed(self, stdout: Path, stderr: Path) -> None:
         """Adds what it printed, and did not live to put into its log files itself, to them."""
         for file, path in zip(self.printed, (stdout, stderr), strict=True):
-            if text := printed_in(file.fileno()):
+            # Not read(): the offset belongs to the one who prints.
+            if text := os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0):
                 with contextlib.suppress(OSError), path.open("ab") as log:
                     log.write(text)
 
@@ -126,11 +127,6 @@ class Waiting:
             interpreter.process.wait()
             interpreter.close()
         self._idle.clear()
-
-
-def printed_in(fd: int) -> bytes:
-    """What is in a file in memory, whose offset belongs to the one who prints."""
-    return os.pread(fd, os.fstat(fd).st_size, 0)
 
 
 def _memory(name: str) -> BinaryIO:

@@ -59,7 +59,9 @@ GUARD_S = 5.0
 # How long an outcome waits for others to leave with it, and how many bytes do so.
 TOGETHER_S = 0.005
 TOGETHER_BYTES = 1 << 16
-STDOUT, STDERR = 1, 2
+STDERR = 2
+# Of what this process prints: stdout, stderr.
+STREAMS = (1, STDERR)
 
 
 class Worker:
@@ -236,12 +238,12 @@ def take_logs(connection: int) -> None:
     Ends the process when the coordinator lets go of it instead.
     """
     with socket.socket(fileno=os.dup(connection)) as coordinator:
-        said, logs, _, _ = socket.recv_fds(coordinator, 1, STDERR)
+        said, logs, _, _ = socket.recv_fds(coordinator, 1, len(STREAMS))
     if not said:
         os._exit(0)
     sys.stdout.flush()
     sys.stderr.flush()
-    for printed, log in zip((STDOUT, STDERR), logs, strict=True):
+    for printed, log in zip(STREAMS, logs, strict=True):
         with contextlib.suppress(OSError):  # a full disk for one
             os.write(log, os.pread(printed, os.fstat(printed).st_size, 0))
             os.ftruncate(printed, 0)

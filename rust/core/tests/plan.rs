@@ -312,6 +312,13 @@ fn all_texts(length: u32) -> impl Iterator<Item = Vec<u8>> + Clone {
         .map(move |number| (0..length).map(|at| b"\",\na"[number >> (2 * at) & 3]).collect())
 }
 
+fn scan_agrees_with_the_twin(text: &[u8]) {
+    let mut begins = Vec::new();
+    Scanner::new(commas(), 0).feed(text, &mut begins);
+    let ends = with_ends(&begins, text.len() as u64);
+    assert_eq!(ends, naive(text, commas()), "{}", text.escape_ascii());
+}
+
 #[test]
 fn every_seam_between_two_blocks_is_crossed_rightly() {
     for (head, tail) in all_texts(2).flat_map(|head| all_texts(2).map(move |tail| (head.clone(), tail))) {
@@ -319,14 +326,7 @@ fn every_seam_between_two_blocks_is_crossed_rightly() {
             [b'a', b','].into_iter().flat_map(|filler| all_texts(3).map(move |next| (filler, next)))
         {
             let text = [&head[..], &[filler; 60], &tail, &next, &[b'a'; 60], b"\n"].concat();
-            let mut begins = Vec::new();
-            Scanner::new(commas(), 0).feed(&text, &mut begins);
-            assert_eq!(
-                with_ends(&begins, text.len() as u64),
-                naive(&text, commas()),
-                "{}",
-                text.escape_ascii()
-            );
+            scan_agrees_with_the_twin(&text);
         }
     }
 }
@@ -338,15 +338,7 @@ fn every_seam_between_two_groups_of_blocks_is_crossed_rightly() {
             // With a quote somewhere, and without one.
             let begin: &[u8] = if quoted { b"\"q\"," } else { b"a,bc" };
             let text = [begin, &[b'a'; 4089], &head, &tail, &[b'b'; 4093], b"\n", b"c\n"].concat();
-            let mut begins = Vec::new();
-            Scanner::new(commas(), 0).feed(&text, &mut begins);
-            assert_eq!(
-                with_ends(&begins, text.len() as u64),
-                naive(&text, commas()),
-                "{} {}",
-                head.escape_ascii(),
-                tail.escape_ascii()
-            );
+            scan_agrees_with_the_twin(&text);
         }
     }
 }
