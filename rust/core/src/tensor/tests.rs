@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Block, FieldReader, FileRange, Grid, Misfit, Sinks, Target, Texts};
+use super::{Block, FieldReader, FileRange, Grid, Misfit, PIECE, Sinks, Target, Texts};
 use crate::dialect::Dialect;
 
 const WIDTH: usize = 3;
@@ -63,6 +63,22 @@ fn what_does_not_fit_is_refused_with_its_place() {
     assert_eq!(place("1,\"a\"b,2\n", 9), (0, Some(1))); // text behind a closing quote
     assert_eq!(place("1,a\"b,2\n", 9), (0, None));
     assert_eq!(place("1,\"a,2\n", 9), (0, None));
+}
+
+/// Of every byte something is written down: as much as there can be in a piece, and more.
+#[test]
+fn texts_of_nothing_but_ends_are_read_to_the_last_one() {
+    for width in [1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE] {
+        let targets = (0..width).map(|column| Target::Cell { block: 0, column, nullable: true }).collect();
+        let reader = FieldReader::new(dialect(), targets, Vec::new());
+        let text = format!("{}\n", ",".repeat(width - 1)).repeat(2);
+        let text = if width == 1 { format!("{}7\n7", "\n".repeat(3 * PIECE)) } else { text };
+        let mut cells = vec![7.0; 2 * width];
+        let mut blocks = [Block::Float64(Grid { cells: &mut cells, strides: (width, 1) })];
+        let sinks = Sinks { blocks: &mut blocks, texts: &mut [], missing: &mut vec![false; width] };
+        assert_eq!(reader.read(text.as_bytes(), 2, sinks), Ok(2));
+        assert!(cells.iter().all(|cell| cell.is_nan() == (width > 1)));
+    }
 }
 
 #[test]
