@@ -6,6 +6,8 @@
     reason = "the caller's instruction set is theirs only where they are inlined"
 )]
 
+#[cfg(test)]
+use fearless_simd::Level;
 use fearless_simd::{Simd, SimdBase, SimdMask, u8x64};
 
 /// Bytes in a block.
@@ -47,27 +49,28 @@ pub fn prefix_parity(bits: u64) -> u64 {
     parity
 }
 
+/// Every kind of vector unit that this machine has.
+#[cfg(test)]
+pub fn levels() -> Vec<Level> {
+    let mut levels = vec![Level::new(), Level::baseline()];
+    #[cfg(target_arch = "x86_64")]
+    {
+        levels.extend(Level::new().as_sse4_2().map(Level::Sse4_2));
+        levels.extend(Level::new().as_avx2().map(Level::Avx2));
+    }
+    levels
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use fearless_simd::{Level, dispatch};
+    use fearless_simd::dispatch;
 
-    use super::{Block, blanks, equal, line_breaks, prefix_parity};
+    use super::{Block, blanks, equal, levels, line_breaks, prefix_parity};
 
     fn naive(block: &Block, matches: impl Fn(u8) -> bool) -> u64 {
         block.iter().enumerate().map(|(bit, &byte)| u64::from(matches(byte)) << bit).sum()
-    }
-
-    /// Every kind of vector unit that this machine has.
-    fn levels() -> Vec<Level> {
-        let mut levels = vec![Level::new(), Level::baseline()];
-        #[cfg(target_arch = "x86_64")]
-        {
-            levels.extend(Level::new().as_sse4_2().map(Level::Sse4_2));
-            levels.extend(Level::new().as_avx2().map(Level::Avx2));
-        }
-        levels
     }
 
     proptest! {

@@ -16,6 +16,7 @@ mod file;
 mod lanes;
 mod number;
 mod text;
+mod wide;
 mod word;
 
 use std::fmt;
@@ -126,6 +127,7 @@ impl fmt::Display for Misfit {
 /// How delimited text is read: one target per field of a record.
 #[derive(Clone, Debug)]
 pub struct FieldReader {
+    level: Level,
     dialect: Dialect,
     targets: Vec<Target>,
     runs: Vec<Run>,
@@ -159,7 +161,7 @@ impl FieldReader {
     #[must_use]
     pub fn new(dialect: Dialect, targets: Vec<Target>, missing: Vec<Vec<u8>>) -> Self {
         let runs = runs(&targets);
-        Self { dialect, targets, runs, missing }
+        Self { level: Level::new(), dialect, targets, runs, missing }
     }
 
     /// How many fields a record has.
@@ -193,7 +195,7 @@ impl FieldReader {
     ) -> Result<(usize, usize), Misfit> {
         scratch.ends.restart();
         let pieces = Pieces { text, whole, first, most };
-        dispatch!(Level::new(), simd => self.read_pieces(simd, pieces, scratch, sinks))
+        dispatch!(self.level, simd => self.read_pieces(simd, pieces, scratch, sinks))
             .map(|records| (records - first, scratch.ends.begin()))
     }
 
@@ -217,8 +219,9 @@ impl FieldReader {
             if first + records > most {
                 return Err(Misfit { record: most, field: None, reason: "the record is one too many" });
             }
+            lanes.take(simd, text, ends);
             for run in &self.runs {
-                self.run(*run, &Part { text, first, ends }, lanes, sinks)?;
+                self.run(*run, &Part { simd, text, first, ends }, lanes, sinks)?;
             }
             first += records;
             ends.forget();
@@ -228,10 +231,10 @@ impl FieldReader {
 
     /// Reads the fields of a run in all records of a part.
     #[inline(always)]
-    fn run(
+    fn run<V: Simd>(
         &self,
         run: Run,
-        part: &Part<'_>,
+        part: &Part<'_, V>,
         lanes: &mut Lanes,
         sinks: &mut Sinks<'_, '_>,
     ) -> Result<(), Misfit> {
@@ -240,8 +243,7 @@ impl FieldReader {
             Target::Text { texts } => return self.texts(run.first, part, sinks.texts.get_mut(texts)),
             Target::Cell { block, column, .. } => (block, column),
         };
-        let count = part.ends.count();
-        lanes.load(part.text, (count, run.fields), part.ends.records(run.first, run.fields));
+        lanes.choose(part.simd, part.text, part.ends, (run.first, run.fields));
         let missing = &mut *sinks.missing;
         match sinks.blocks.get_mut(block) {
             Some(Block::Float32(grid)) => self.cells(run, column, part, lanes, grid, missing),
@@ -252,11 +254,11 @@ impl FieldReader {
     }
 
     #[inline(always)]
-    fn cells<T: Number>(
+    fn cells<T: Number, V: Simd>(
         &self,
         run: Run,
         column: usize,
-        part: &Part<'_>,
+        part: &Part<'_, V>,
         lanes: &mut Lanes,
         grid: &mut Grid<'_, T>,
         missing: &mut [bool],
@@ -276,15 +278,15 @@ impl FieldReader {
 
     /// Makes numbers of the fields of a run, record by record.
     #[inline(always)]
-    fn numbers<T: Number>(
+    fn numbers<T: Number, V: Simd>(
         &self,
         run: Run,
-        part: &Part<'_>,
+        part: &Part<'_, V>,
         lanes: &mut Lanes,
         values: &mut [T],
         missing: &mut [bool],
     ) -> Result<(), Misfit> {
-        if lanes.numbers(values) {
+        if lanes.numbers(part.simd, values) {
             for (lane, value) in values.iter_mut().enumerate().filter(|(lane, _)| lanes.refused(*lane)) {
                 *value = self.one(part, run, lane, missing)?;
             }
@@ -294,9 +296,9 @@ impl FieldReader {
 
     /// Reads a number that is not as short and plain as most.
     #[inline(never)]
-    fn one<T: Number>(
+    fn one<T: Number, V>(
         &self,
-        part: &Part<'_>,
+        part: &Part<'_, V>,
         run: Run,
         lane: usize,
         missing: &mut [bool],
@@ -321,10 +323,10 @@ impl FieldReader {
         }
     }
 
-    fn texts(&self, field: usize, part: &Part<'_>, texts: Option<&mut Texts>) -> Result<(), Misfit> {
+    fn texts<V>(&self, field: usize, part: &Part<'_, V>, texts: Option<&mut Texts>) -> Result<(), Misfit> {
         let texts = texts.ok_or_else(|| part.misfit(0, field, NO_PLACE))?;
-        for (record, (begin, ends)) in part.ends.records(field, 1).enumerate() {
-            let end = ends.first().copied().unwrap_or(begin);
+        for (record, (begin, at)) in part.ends.records(field).enumerate() {
+            let end = part.ends.fields(at..at + 1).first().copied().unwrap_or(begin);
             let text = part.text.get(begin as usize..end as usize).unwrap_or_default();
             if !texts.push(text, self.dialect.spanning_quote()) {
                 return Err(part.misfit(record, field, "text stands behind a closing quote"));
@@ -359,14 +361,15 @@ impl Scratch {
 }
 
 /// Records of a text whose fields' ends are known.
-struct Part<'a> {
+struct Part<'a, V> {
+    simd: V,
     text: &'a [u8],
     /// Ordinal of the first record.
     first: usize,
     ends: &'a Ends,
 }
 
-impl Part<'_> {
+impl<V> Part<'_, V> {
     #[cold]
     fn misfit(&self, record: usize, field: usize, reason: &'static str) -> Misfit {
         Misfit { record: self.first + record, field: Some(field), reason }

@@ -4,13 +4,19 @@
     reason = "a function uses the chosen instruction set only where it is inlined"
 )]
 
+use std::ops::Range;
+
 use fearless_simd::Simd;
 
 use crate::dialect::Dialect;
 use crate::mask::{self, Block, WIDTH};
 
+use super::wide::{self, PLACES, wide};
+
 /// Most blocks have fewer fields.
 const SEVERAL: usize = 12;
+/// Most places that are written down at once.
+const MOST: usize = if SEVERAL < PLACES { PLACES } else { SEVERAL };
 
 /// The fields' ends of a text that is fed piece by piece, until the records they belong to were taken.
 #[derive(Debug)]
@@ -26,6 +32,8 @@ pub(super) struct Ends {
     taken_fields: usize,
     /// Where the next line begins.
     begin: u32,
+    /// Where the first of `fields` begins.
+    origin: u32,
     /// Bytes fed.
     known: u32,
     /// Whether the byte before stands inside quotes.
@@ -44,6 +52,7 @@ impl Ends {
             records: Vec::new(),
             taken_fields: 0,
             begin: 0,
+            origin: 0,
             known: 0,
             inside: false,
             opens: true,
@@ -132,7 +141,10 @@ impl Ends {
             self.outside(quotes, breaks, delimiters)?
         };
         let breaks = breaks & outside;
-        self.note(breaks | delimiters & outside, breaks);
+        let ends = breaks | delimiters & outside;
+        let before = count(self.fields.count);
+        self.note_fields(simd, ends);
+        self.note_lines(ends, breaks, before);
         Ok(())
     }
 
@@ -149,24 +161,35 @@ impl Ends {
         Ok(!inside)
     }
 
-    /// Writes down the ends of fields, of which `breaks` end a line too.
+    /// Writes down the ends of fields, several at a time, wanted or not: how many there are in a block is what a processor
+    /// cannot predict.
     #[inline(always)]
-    fn note(&mut self, ends: u64, breaks: u64) {
-        let before = count(self.fields.count);
+    fn note_fields<V: Simd>(&mut self, simd: V, ends: u64) {
         let mut rest = ends;
         let mut left = ends.count_ones();
-        // Several at a time, wanted or not: how many there are in a block is what a processor cannot predict.
         while left > 0 {
-            let mut several = [0; SEVERAL];
-            for place in &mut several {
-                *place = self.known + rest.trailing_zeros();
-                rest &= rest.wrapping_sub(1);
+            let wanted;
+            if let Some(wide) = wide(simd) {
+                let (several, behind) = wide::places(wide, rest, self.known);
+                wanted = left.min(count(PLACES));
+                self.fields.add(several, wanted);
+                rest = behind;
+            } else {
+                let mut several = [0; SEVERAL];
+                for place in &mut several {
+                    *place = self.known + rest.trailing_zeros();
+                    rest &= rest.wrapping_sub(1);
+                }
+                wanted = left.min(count(SEVERAL));
+                self.fields.add(several, wanted);
             }
-            let wanted = left.min(count(SEVERAL));
-            self.fields.add(several, wanted);
             left -= wanted;
         }
-        // For the same reason the first line break is written down whether there is one or not.
+    }
+
+    /// Writes down the ends of lines, behind `before` fields: the first whether there is one or not, for the same reason.
+    #[inline(always)]
+    fn note_lines(&mut self, ends: u64, breaks: u64, before: u32) {
         let mut rest = breaks;
         let mut left = breaks.count_ones();
         loop {
@@ -184,6 +207,7 @@ impl Ends {
     /// Finds the records among the lines, all of which must have `width` fields. Empty lines are no records.
     fn take_records(&mut self, width: usize) -> Result<usize, (usize, &'static str)> {
         let mut first = 0;
+        self.origin = self.begin;
         let fields = self.fields.known();
         for &end in self.lines.known() {
             let (begin, end) = (self.begin, end as usize);
@@ -206,15 +230,25 @@ impl Ends {
         self.records.len()
     }
 
-    /// Of each record, where field `first` begins and where `fields` fields from that on end.
+    /// Of each record, where field `first` begins, and the number of that field among all.
     #[inline(always)]
-    pub(super) fn records(&self, first: usize, fields: usize) -> impl Iterator<Item = (u32, &[u32])> {
+    pub(super) fn records(&self, first: usize) -> impl Iterator<Item = (u32, usize)> {
         let known = self.fields.known();
         self.records.iter().map(move |&(begin, at)| {
-            let ends = known.get(at + first..at + first + fields).unwrap_or_default();
             let before = if first == 0 { None } else { known.get(at + first - 1) };
-            (before.map_or(begin, |end| end + 1), ends)
+            (before.map_or(begin, |end| end + 1), at + first)
         })
+    }
+
+    /// Where fields end.
+    #[inline(always)]
+    pub(super) fn fields(&self, numbers: Range<usize>) -> &[u32] {
+        self.fields.known().get(numbers).unwrap_or_default()
+    }
+
+    /// Where the first field begins, and where all end, those behind the last record included.
+    pub(super) fn all(&self) -> (u32, &[u32]) {
+        (self.origin, self.fields.known())
     }
 
     /// Where a field of a record begins and ends.
@@ -248,7 +282,7 @@ impl List {
 
     /// Makes room for so many, and for those that [`List::add`] writes beyond.
     fn make_room(&mut self, more: usize) {
-        let wanted = self.count + more + SEVERAL;
+        let wanted = self.count + more + MOST;
         if self.places.len() < wanted {
             self.places.resize(wanted, 0);
         }

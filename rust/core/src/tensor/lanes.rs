@@ -2,64 +2,86 @@
 //!
 //! A field of up to eight characters (a minus sign aside) is an integer of 64 bits. Every step is arithmetic on these:
 //! the point is found and taken out, its place chooses a power of ten, neighbouring digits are joined to pairs, fours,
-//! eights. There is no branch for the processor to guess wrong, and the compiler makes vector code of the loops.
+//! eights. There is no branch for the processor to guess wrong. The compiler makes vector code of the loops; where the
+//! processor has instructions that it does not think of, [`wide`] uses them.
 #![allow(
     clippy::inline_always,
     reason = "a function uses the chosen instruction set only where it is inlined"
 )]
 
+use fearless_simd::Simd;
+
+use super::ends::Ends;
 use super::number::Number;
+use super::wide::{self, GROUP, SPAN, Wide, wide};
 use super::word::{POINTS, ZEROS, eight_digits, no_digits, zero_bytes};
 
-/// Fields that are to become numbers: for each what is needed of its text, so that the rest can go on without it.
+/// How many numbers the wide steps make before their digits become values of a type: enough for vector code, and few
+/// enough for the first-level cache.
+const CHUNK: usize = 64;
+/// Of a shape: there is a minus sign.
+const MINUS: u32 = 1 << 31;
+
+/// Fields that are to become numbers.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
-    lengths: Vec<u32>,
-    /// The last eight bytes, and the first.
-    words: Vec<u64>,
-    heads: Vec<u8>,
+    /// Those of the run that is being read.
+    chosen: Fields,
+    /// All of the piece, where loading all is cheaper than choosing first.
+    all: Fields,
     /// Other than 0 where no number could be made.
     refused: Vec<u8>,
 }
 
 impl Lanes {
-    /// Loads the fields of records, `fields` neighbours of each: where the first begins, and where each ends.
+    /// Takes the next piece of a text, of which `ends` knows the records.
     #[inline(always)]
-    pub(super) fn load<'a>(
+    pub(super) fn take<V: Simd>(&mut self, simd: V, text: &[u8], ends: &Ends) {
+        if let Some(wide) = wide(simd) {
+            self.all.load_all(wide, text, ends);
+        }
+    }
+
+    /// Chooses `fields` neighbours from number `first` of each record.
+    #[inline(always)]
+    pub(super) fn choose<V: Simd>(
         &mut self,
+        simd: V,
         text: &[u8],
-        (count, fields): (usize, usize),
-        records: impl Iterator<Item = (u32, &'a [u32])>,
+        ends: &Ends,
+        (first, fields): (usize, usize),
     ) {
-        let lanes = count * fields;
-        let lengths = room(&mut self.lengths, lanes).chunks_exact_mut(fields);
-        let rest = room(&mut self.words, lanes).chunks_exact_mut(fields);
-        let rest = rest.zip(room(&mut self.heads, lanes).chunks_exact_mut(fields));
-        for ((mut begin, ends), (lengths, (words, heads))) in records.zip(lengths.zip(rest)) {
-            for (&end, (length, (word, head))) in
-                ends.iter().zip(lengths.iter_mut().zip(words.iter_mut().zip(heads)))
-            {
-                *length = end - begin;
-                *word = last_eight(text, end as usize);
-                *head = text.get(begin as usize).copied().unwrap_or_default();
-                begin = end + 1;
+        self.chosen.make_room(ends.count() * fields);
+        for (record, (begin, at)) in ends.records(first).enumerate() {
+            let lane = record * fields;
+            if wide(simd).is_some() {
+                self.chosen.copy(lane, &self.all, (at, fields));
+            } else {
+                self.chosen.load(lane, text, begin, ends.fields(at..at + fields));
             }
         }
     }
 
-    /// Makes numbers of all fields, of which there are as many as `values`, and tells whether there is one of which
-    /// none can be made here.
+    /// Makes numbers of all chosen fields, of which there are as many as `values`, and tells whether there is one of
+    /// which none can be made here.
     #[inline(always)]
-    pub(super) fn numbers<T: Number>(&mut self, values: &mut [T]) -> bool {
-        let mut any = 0;
+    pub(super) fn numbers<T: Number, V: Simd>(&mut self, simd: V, values: &mut [T]) -> bool {
         let refused = room(&mut self.refused, values.len());
-        let fields = self.lengths.iter().zip(self.words.iter().zip(&self.heads));
-        for ((&length, (&word, &head)), (value, refused)) in fields.zip(values.iter_mut().zip(refused)) {
-            let negative = u32::from(head == b'-');
-            let (number, flaw) = number::<T>(word, length.wrapping_sub(negative), negative);
-            *value = number;
-            *refused = u8::from(flaw != 0);
-            any |= flaw;
+        let mut any = 0;
+        if let Some(wide) = wide(simd) {
+            for (chunk, (values, refused)) in
+                self.chosen.chunks().zip(values.chunks_mut(CHUNK).zip(refused.chunks_mut(CHUNK)))
+            {
+                any |= chunk.numbers(wide, values, refused);
+            }
+        } else {
+            let fields = self.chosen.shapes.iter().zip(&self.chosen.words);
+            for ((&shape, &word), (value, refused)) in fields.zip(values.iter_mut().zip(refused)) {
+                let (number, flaw) = number::<T>(word, shape & !MINUS, shape >> 31);
+                *value = number;
+                *refused = u8::from(flaw != 0);
+                any |= *refused;
+            }
         }
         any != 0
     }
@@ -67,6 +89,123 @@ impl Lanes {
     /// Whether no number could be made of the field in a lane.
     pub(super) fn refused(&self, lane: usize) -> bool {
         self.refused.get(lane) != Some(&0)
+    }
+}
+
+/// What is needed of the texts of fields, so that the rest can go on without them.
+#[derive(Debug, Default)]
+struct Fields {
+    /// The length without a minus sign, and in the highest bit whether there is one.
+    shapes: Vec<u32>,
+    /// The last eight bytes.
+    words: Vec<u64>,
+}
+
+impl Fields {
+    /// Makes room for so many, and for what is written or read beyond for the sake of whole groups and chunks.
+    fn make_room(&mut self, count: usize) {
+        room(&mut self.shapes, count + CHUNK);
+        room(&mut self.words, count + CHUNK);
+    }
+
+    /// Loads neighbouring fields, of which the first begins at `begin`, one by one.
+    #[inline(always)]
+    fn load(&mut self, place: usize, text: &[u8], begin: u32, ends: &[u32]) {
+        let places = place..place + ends.len();
+        let (Some(words), Some(shapes)) = (self.words.get_mut(places.clone()), self.shapes.get_mut(places))
+        else {
+            return;
+        };
+        load(text, begin, ends, words, shapes);
+    }
+
+    /// Loads all fields that are known, in groups.
+    #[inline(always)]
+    fn load_all(&mut self, wide: Wide, text: &[u8], ends: &Ends) {
+        let (mut begin, fields) = ends.all();
+        self.make_room(fields.len());
+        let (groups, rest) = fields.as_chunks::<GROUP>();
+        let places = self.words.as_chunks_mut().0.iter_mut().zip(self.shapes.as_chunks_mut().0);
+        for (group, (words, shapes)) in groups.iter().zip(places) {
+            let [.., last] = *group;
+            let window = text.get((begin as usize).wrapping_sub(8)..).and_then(<[u8]>::first_chunk);
+            if let Some(window) = window.filter(|_| last - begin <= SPAN) {
+                (*words, *shapes) = wide::words(wide, window, begin, *group);
+            } else {
+                load(text, begin, group, words, shapes);
+            }
+            begin = last + 1;
+        }
+        self.load(groups.len() * GROUP, text, begin, rest);
+    }
+
+    /// Copies `count` fields of `from` that begin with number `at`, and some more.
+    #[inline(always)]
+    fn copy(&mut self, place: usize, from: &Self, (at, count): (usize, usize)) {
+        copy(&mut self.words, place, &from.words, (at, count));
+        copy(&mut self.shapes, place, &from.shapes, (at, count));
+    }
+
+    #[inline(always)]
+    fn chunks(&self) -> impl Iterator<Item = Chunk<'_>> {
+        let (words, shapes) = (self.words.as_chunks().0, self.shapes.as_chunks().0);
+        words.iter().zip(shapes).map(|(words, shapes)| Chunk { words, shapes })
+    }
+}
+
+/// Some fields, perhaps with others behind them that do not matter.
+struct Chunk<'a> {
+    words: &'a [u64; CHUNK],
+    shapes: &'a [u32; CHUNK],
+}
+
+impl Chunk<'_> {
+    /// Makes as many numbers as there are places; see [`Lanes::numbers`].
+    #[inline(always)]
+    fn numbers<T: Number>(&self, wide: Wide, values: &mut [T], refused: &mut [u8]) -> u8 {
+        let mut digits = [[0; GROUP]; CHUNK / GROUP];
+        let mut units = digits;
+        let mut flaws = [[0; GROUP]; CHUNK / GROUP];
+        let groups = self.words.as_chunks().0.iter().zip(self.shapes.as_chunks().0);
+        let places = digits.iter_mut().zip(units.iter_mut().zip(&mut flaws));
+        for ((words, shapes), (digits, (units, flaws))) in groups.zip(places) {
+            (*digits, *units, *flaws) = wide::digits(wide, *words, *shapes, T::POINT);
+        }
+        let mut any = 0;
+        let made = digits.as_flattened().iter().zip(units.as_flattened());
+        let made = made.zip(flaws.as_flattened().iter().zip(self.shapes));
+        for (((&digits, &unit), (&flaw, &shape)), (value, refused)) in
+            made.zip(values.iter_mut().zip(refused))
+        {
+            let (number, exact) = T::of(digits, unit, shape >> 31);
+            *value = number;
+            *refused = flaw | u8::from(!exact);
+            any |= *refused;
+        }
+        any
+    }
+}
+
+/// Loads as many fields as there are ends.
+#[inline(always)]
+fn load(text: &[u8], mut begin: u32, ends: &[u32], words: &mut [u64], shapes: &mut [u32]) {
+    for (&end, (word, shape)) in ends.iter().zip(words.iter_mut().zip(shapes)) {
+        let minus = u32::from(text.get(begin as usize) == Some(&b'-'));
+        *shape = (end - begin).wrapping_sub(minus) & !MINUS | minus << 31;
+        *word = last_eight(text, end as usize);
+        begin = end + 1;
+    }
+}
+
+/// Copies whole groups of `from`, at least `count` places.
+#[inline(always)]
+fn copy<T: Copy>(to: &mut [T], place: usize, from: &[T], (at, count): (usize, usize)) {
+    let length = count.next_multiple_of(GROUP);
+    let (Some(to), Some(from)) = (to.get_mut(place..place + length), from.get(at..at + length)) else {
+        return;
+    };
+    for (to, from) in to.as_chunks_mut::<GROUP>().0.iter_mut().zip(from.as_chunks::<GROUP>().0) {
+        *to = *from;
     }
 }
 
@@ -115,3 +254,6 @@ fn power(point: u64) -> i32 {
     let ones = places(0x00ff_00ff_00ff_00ff, 10);
     (fours * pairs * ones) as i32
 }
+
+#[cfg(test)]
+mod tests;
