@@ -86,8 +86,8 @@ def check_logs_of_four_ways(done):
         assert f"mini-batch {index} failed after 2 tries: 1 of 1 items" in master
     printed = "".join(path.read_text() for path in (done.logs / "user" / "stdout" / "node-0").iterdir())
     counts = [len(re.findall(rf"^row {row}$", printed, re.MULTILINE)) for row in range(8)]
-    # Nothing of a killed worker is lost, nothing ran too often. With each death two rows may run once more: the one that
-    # killed, where the death counts as no try, and the one before it, whose outcome had not left the worker yet.
+    # Nothing of a killed worker is lost, nothing ran too often. With each death two rows may run once more: the one
+    # that killed, where the death counts as no try, and the one before it, whose outcome had not left the worker yet.
     more = [count - least for count, least in zip(counts, [2, 2, 2, 2, 1, 1, 1, 1], strict=True)]
     assert min(more) >= 0
     assert sum(more) <= 2 * deaths

@@ -10,6 +10,7 @@ import onnxruntime
 import pandas as pd
 import pyarrow as pa
 import pytest
+from benches.peers.models import gbm, mlp
 from hypothesis import given
 from hypothesis import strategies as st
 from tests import models
@@ -481,6 +482,14 @@ def test_wide_rows_are_given_in_smaller_slices():
     assert default_batch_rows(Binding((narrow,), ("y",)), 1) == 4096
     huge = InputPlan("x", "float32", tuple(map(str, range(10**5))), flat=False)
     assert default_batch_rows(Binding((huge,), ("y",)), 1) == 1024
+
+
+def test_trees_are_given_more_rows_at_once(tmp_path, caplog):
+    caplog.set_level("INFO")
+    for make, rows in ((gbm, 1 << 15), (mlp, 3276)):
+        make(tmp_path / "m.onnx")
+        scored(tmp_path / "m.onnx", numbers(20))
+        assert f"at most {rows} rows at once" in caplog.text
 
 
 def test_a_frame_with_pandas_columns_scores_as_its_table_does(tmp_path):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _MOST_ROWS = 4096
 _FEWEST_ROWS = 1024
 _SLICE_BYTES = 1 << 18
+_ROWS_OF_TREES = 1 << 15
 _POINTER_BYTES = 8
 # What is tried when the number is measured: from a few rows to more than any device needs to be busy, in steps that
 # are too small to miss much, as long as one input is not larger than a mini-batch may well be.
@@ -36,13 +37,16 @@ def row_bytes(binding: Binding) -> int:
     )
 
 
-def default_batch_rows(binding: Binding, threads: int) -> int:
+def default_batch_rows(binding: Binding, threads: int, *, trees: bool = False) -> int:
     """Rows given to a model on the CPU unless somebody says otherwise.
 
     For each thread as many as fill about 256 KiB, within 1024 to 4096, so that what the model makes of them stays in a
     core's cache too: on a network of 20 inputs and 2 hidden layers 3,000 rows at once ran 1.1 times as fast as 8,000
-    or 27,000.
+    or 27,000. Trees make one number of a row and are what has to stay in the cache: 100 of them needed 3 % less time
+    for a row among 27,000 to 120,000 rows than among 3,000.
     """
+    if trees:
+        return threads * _ROWS_OF_TREES
     return threads * max(_FEWEST_ROWS, min(_MOST_ROWS, _SLICE_BYTES // row_bytes(binding)))
 
 

@@ -16,7 +16,7 @@ from batch_score.onnx.batch import best_size, buckets, default_batch_rows, sizes
 from batch_score.onnx.feeding import Direct
 from batch_score.onnx.half import difference, in_half_precision
 from batch_score.onnx.providers import CPU, TENSORRT, providers_for
-from batch_score.onnx.runtime import available_providers, bound, off_device, open_session
+from batch_score.onnx.runtime import available_providers, bound, open_session, operators
 from batch_score.onnx.spec import FP16, MEASURED
 
 if TYPE_CHECKING:
@@ -54,16 +54,18 @@ class LoadedModel:
         fixed = spec.binding.batch is not None
         self._providers = providers_for(spec.device, available_providers(), gpu=bool(spec.gpu), fixed=fixed)
         self._provider = self._providers[0][0]
-        self._rows = self._unmeasured()
+        self._operators: list[tuple[str, bool]] = []  # known when it is loaded
         self._compared = spec.precision != FP16
         with self._engines() as options:
             self._providers[0] = (self._provider, {**self._providers[0][1], **options})
             self._session = self._open(self._providers, half=spec.precision == FP16)
+            self._operators = operators(self._session)
+            self._rows = self._unmeasured()
             self._feeding = self._feed()
             self._measure()
             self._warm_up()
         logger.info("model %s runs on %s, at most %d rows at once", spec.path, self._provider, self._rows)
-        self._tell_of_others(off_device(self._session))
+        self._tell_of_others()
 
     def score(self, rows: int, feeds_of: FeedsOf) -> tuple[list[list[Any]], list[int]]:
         """Runs the model on rows. When memory runs out, it gets fewer at once from then on.
@@ -99,7 +101,7 @@ class LoadedModel:
             return nullcontext({})
         from batch_score.onnx.engines import engines  # noqa: PLC0415 - few models want it, and it imports much
 
-        return engines(self._spec, self._rows)
+        return engines(self._spec, self._unmeasured())
 
     def _open(self, providers: list[tuple[str, dict[str, str]]], *, half: bool) -> Any:
         path = self._spec.path
@@ -127,7 +129,10 @@ class LoadedModel:
             return spec.binding.batch
         if isinstance(spec.batch_rows, int):
             return spec.batch_rows
-        return _TENSORRT_ROWS if self._provider == TENSORRT else default_batch_rows(spec.binding, spec.threads)
+        if self._provider == TENSORRT:
+            return _TENSORRT_ROWS
+        trees = any(name.startswith("TreeEnsemble") for name, _ in self._operators)
+        return default_batch_rows(spec.binding, spec.threads, trees=trees)
 
     def _measure(self) -> None:
         """Settles how many rows at once, if that is to be measured."""
@@ -187,8 +192,9 @@ class LoadedModel:
             f"relative to the value {relative:.2g}",
         )
 
-    def _tell_of_others(self, operators: list[str]) -> None:
+    def _tell_of_others(self) -> None:
         """Names the operators of nodes that did not come to the device."""
-        if operators:
-            which = ", ".join(f"{name} ({count})" for name, count in Counter(operators).most_common())
+        others = Counter(name for name, there in self._operators if not there)
+        if others:
+            which = ", ".join(f"{name} ({count})" for name, count in others.most_common())
             self._note("placement", f"nodes of {self._spec.path} that do not run on {self._provider}: {which}")

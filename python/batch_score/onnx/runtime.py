@@ -88,16 +88,16 @@ def open_session(
     return session
 
 
-def off_device(session: Any) -> list[str]:
-    """The operators of a session's nodes that do not run on its first provider, one entry for each node.
+def operators(session: Any) -> list[tuple[str, bool]]:
+    """The operator of each of a session's nodes, and whether it runs on the first provider.
 
-    Empty also for versions of ONNX Runtime that do not tell.
+    Empty for versions of ONNX Runtime that do not tell.
     """
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return []
     first = session.get_providers()[0]
-    elsewhere = [part for part in session.get_provider_graph_assignment_info() if part.ep_name != first]
-    return [node.op_type for part in elsewhere for node in part.get_nodes()]
+    parts = session.get_provider_graph_assignment_info()
+    return [(node.op_type, part.ep_name == first) for part in parts for node in part.get_nodes()]
 
 
 def bound(session: Any, plans: Sequence[InputPlan], *, device: str = "cuda") -> Feeding:
