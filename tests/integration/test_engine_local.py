@@ -19,7 +19,8 @@ from batch_score.worker.pulse import IDLE
 
 pytestmark = pytest.mark.timeout(60)
 
-# Rows longer than any socket buffer; the interpreter is taken for good when their thread has sent the first bytes.
+# Rows longer than the shelf and any socket buffer; the interpreter is taken for good when their thread has sent the
+# first bytes.
 HOLDING = """
     import ctypes, os, pathlib, threading, time
 
@@ -40,7 +41,7 @@ HOLDING = """
             written.wait()
             held.touch()
             ctypes.PyDLL(None).sleep(600)
-        return [str(row) * 3_000_000 for row in rows.index]
+        return [str(row) * 5_000_000 for row in rows.index]
 """
 ONE_BY_ONE = ("--mini-batch-size", 1, "--process-count-per-node", 1, "--run-dir", "r", "--run-max-try", 1)
 

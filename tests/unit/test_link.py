@@ -4,15 +4,22 @@ import os
 import socket
 import threading
 import time
+from contextlib import closing, contextmanager, nullcontext
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from batch_score.worker.link import HEAD, WINDOW, Inbox, Outbox
+from batch_score.worker.link import HEAD, SHELVED, WINDOW, Inbox, Outbox
+from batch_score.worker.shelf import SIZE, Shelf
 
 # An empty message is pickled in a few bytes; around the window's length each of these ends somewhere else.
-LENGTHS = st.one_of(st.integers(0, 100), st.integers(WINDOW - 100, WINDOW + 100), st.integers(0, 5 * WINDOW))
+LENGTHS = st.one_of(
+    st.integers(0, 100),
+    st.integers(SHELVED - 1, SHELVED),
+    st.integers(WINDOW - 100, WINDOW + 100),
+    st.integers(0, 5 * WINDOW),
+)
 MESSAGES = st.lists(st.tuples(LENGTHS, LENGTHS), max_size=6)
 
 
@@ -48,26 +55,36 @@ def described(messages):
     ]
 
 
-@given(MESSAGES, st.lists(st.integers(1, 2 * WINDOW), min_size=1, max_size=5))
-@example([(0, 0)] * 6, [1])
-@example([(WINDOW, 0), (0, WINDOW), (0, 0)], [HEAD.size])
-def test_messages_come_out_as_they_went_in_whatever_the_pieces(ends, messages, pieces):
+@contextmanager
+def maybe_shelf(wanted):
+    """A shelf for rows, or none."""
+    with closing(Shelf.make()) if wanted else nullcontext() as shelf:
+        yield shelf
+
+
+@given(MESSAGES, st.lists(st.integers(1, 2 * WINDOW), min_size=1, max_size=5), st.booleans())
+@example([(0, 0)] * 6, [1], False)
+@example([(WINDOW, 0), (0, WINDOW), (WINDOW, WINDOW), (0, 0)], [HEAD.size], False)
+@example([(WINDOW, 0), (0, WINDOW), (WINDOW, WINDOW), (0, 0)], [HEAD.size], True)
+def test_messages_come_out_as_they_went_in_whatever_the_pieces(ends, messages, pieces, shelved):
     one, other = ends
     wanted = described(messages)
-    stream = written(wanted)
-    inbox, found, begin, turn = Inbox(other.fileno()), [], 0, 0
-    while begin < len(stream):
-        begin += one.send(stream[begin : begin + pieces[turn % len(pieces)]])
-        turn += 1
-        found += heard(inbox)
+    with maybe_shelf(shelved) as shelf:
+        stream = written(wanted, shelf)
+        assert not shelf or len(stream) < sum(length + SHELVED + 100 for length, _ in messages) + 1
+        inbox, found, begin, turn = Inbox(other.fileno(), shelf), [], 0, 0
+        while begin < len(stream):
+            begin += one.send(stream[begin : begin + pieces[turn % len(pieces)]])
+            turn += 1
+            found += heard(inbox)
     assert found == wanted
     assert {type(payload) for _, payload in found} <= {bytes}
 
 
-def written(messages):
+def written(messages, shelf=None):
     """The bytes that an outbox makes of them."""
     with os.fdopen(os.memfd_create("stream"), "w+b") as file:
-        outbox = Outbox(file.fileno())
+        outbox = Outbox(file.fileno(), shelf)
         for message, payload in messages:
             outbox.put(message, payload)
         assert outbox.flush()
@@ -75,16 +92,30 @@ def written(messages):
         return file.read()
 
 
-@given(MESSAGES)
-def test_what_the_other_end_does_not_take_waits(ends, messages):
+@given(MESSAGES, st.booleans())
+def test_what_the_other_end_does_not_take_waits(ends, messages, shelved):
     one, other = ends
     wanted = described(messages)
-    outbox, inbox, found = Outbox(one.fileno()), Inbox(other.fileno()), []
-    for message, payload in wanted:
-        outbox.put(message, payload)
-    while not outbox.flush():
-        found += heard(inbox)
-    assert found + heard(inbox) == wanted
+    with maybe_shelf(shelved) as shelf:
+        outbox, inbox, found = Outbox(one.fileno(), shelf), Inbox(other.fileno(), shelf), []
+        for message, payload in wanted:
+            outbox.put(message, payload)
+        while not outbox.flush():
+            found += heard(inbox)
+        assert found + heard(inbox) == wanted
+
+
+def test_rows_that_find_no_room_on_the_shelf_go_through_the_stream(ends):
+    one, other = ends
+    with closing(Shelf.make()) as shelf:
+        outbox, inbox = Outbox(one.fileno(), shelf), Inbox(other.fileno(), shelf)
+        wanted = [(number, bytes([number]) * (SIZE // 3)) for number in range(8)] + [(8, bytes(SIZE + 1))]
+        found = []
+        for message, payload in wanted:
+            outbox.put(message, payload)
+        while not outbox.flush():
+            found += heard(inbox)
+        assert found + heard(inbox) == wanted
 
 
 def test_a_full_stream_is_no_reason_to_wait(ends):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from batch_score.worker.messages import Launch
+    from batch_score.worker.shelf import Shelf
 
 START = "from batch_score.worker.start import main; main()"
 
@@ -66,14 +67,14 @@ class Interpreter:
             stack.pop_all()
             return cls(process, ours, page, (printed[0], printed[1]))
 
-    def give_logs(self, stdout: Path, stderr: Path) -> None:
-        """Hands over the files for what it prints; a process that has just died does not take them.
+    def equip(self, stdout: Path, stderr: Path, shelf: Shelf) -> None:
+        """Hands over the files for what it prints, and a shelf; a process that has just died does not take them.
 
         Raises:
             OSError: They cannot be opened.
         """
         with stdout.open("ab") as out, stderr.open("ab") as err, contextlib.suppress(BrokenPipeError):
-            socket.send_fds(self.connection, [b"\0"], [out.fileno(), err.fileno()])
+            socket.send_fds(self.connection, [b"\0"], [out.fileno(), err.fileno(), shelf.memory, shelf.taken])
 
     def keep_printed(self, stdout: Path, stderr: Path) -> None:
         """Adds what it printed, and did not live to put into its log files itself, to them."""

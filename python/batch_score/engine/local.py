@@ -22,6 +22,7 @@ from batch_score.logs.tree import LogTree
 from batch_score.worker.link import Inbox, Outbox
 from batch_score.worker.messages import Done, Launch, Stop, outcome_from_wire, tasks_to_wire
 from batch_score.worker.pulse import AT_REST, ENCODE, RUN, Beat, Pulse
+from batch_score.worker.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +48,7 @@ class _Child:
         outbox: Writes to it.
         pulse: The page in which the worker says what it is doing.
         exit_fd: Becomes readable when the process has ended.
+        shelf: Its rows lie there on their way.
         full: The worker took less than the outbox has; the selector tells when it takes more.
     """
 
@@ -56,6 +58,7 @@ class _Child:
     outbox: Outbox
     pulse: Pulse
     exit_fd: int
+    shelf: Shelf
     full: bool = False
 
 
@@ -76,11 +79,12 @@ class LocalEngine:
         logs = tree.worker_stdout(launch.name), tree.worker_stderr(launch.name)
         pulse = Pulse(interpreter.page, readers=launch.spec.reader_threads[1] + 1)
         fd = interpreter.connection.fileno()
-        child = _Child(interpreter, logs, Inbox(fd), Outbox(fd), pulse, os.pidfd_open(interpreter.process.pid))
+        exit_fd, shelf = os.pidfd_open(interpreter.process.pid), Shelf.make()
+        child = _Child(interpreter, logs, Inbox(fd, shelf), Outbox(fd), pulse, exit_fd, shelf)
         self._children[launch.number] = child
         self._selector.register(interpreter.connection, selectors.EVENT_READ, launch.number)
         self._selector.register(child.exit_fd, selectors.EVENT_READ, launch.number)
-        interpreter.give_logs(*logs)
+        interpreter.equip(*logs, shelf)
         self._say(launch.number, launch)
 
     def send(self, worker: int, tasks: Sequence[Task]) -> None:
@@ -162,6 +166,7 @@ class LocalEngine:
                 self._selector.unregister(each)
         os.close(child.exit_fd)
         child.pulse.close()
+        child.shelf.close()
         child.interpreter.close()
 
     def beats(self, worker: int) -> tuple[Beat, Beat]:

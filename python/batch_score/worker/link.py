@@ -1,6 +1,7 @@
 """Messages on a stream: how they are written, and how they are told apart again.
 
-A message is a head of two lengths, a pickled object, and bytes beside it that are not pickled: encoded rows, say.
+A message is a head, a pickled object, and bytes beside it that are not pickled: encoded rows, say. Many of these bytes
+go over a shelf, where there is one, and the head says where they lie.
 Nothing here asks a descriptor twice for what it does not have: with one that does not block, no call ever waits.
 """
 
@@ -12,10 +13,17 @@ import struct
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from batch_score.worker.shelf import Shelving
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-HEAD = struct.Struct("!QQ")
+    from batch_score.worker.shelf import Shelf
+
+# The lengths of the object and of the bytes beside it; 0 if these follow, else 1 and their place on the shelf.
+HEAD = struct.Struct("!QQQ")
+# Fewer bytes are not worth the detour.
+SHELVED = 1 << 14
 # Longer messages are read into memory of their own, without a detour.
 WINDOW = 65_536
 # One call of writev() takes 1024.
@@ -27,10 +35,12 @@ class Outbox:
 
     Args:
         fd: A connected stream socket. If it blocks, `flush` comes back when all is written.
+        shelf: For many bytes.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, shelf: Shelf | None = None) -> None:
         self._fd = fd
+        self._shelving = Shelving(shelf) if shelf else None
         self._waiting: list[memoryview] = []
         self._length = 0
 
@@ -41,7 +51,9 @@ class Outbox:
     def put(self, message: object, payload: bytes = b"") -> None:
         """Adds a message behind those that wait; nothing is written yet."""
         pickled = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-        parts = (HEAD.pack(len(pickled), len(payload)) + pickled, payload)
+        place = self._shelving.lay(payload) if self._shelving and len(payload) >= SHELVED else None
+        head = HEAD.pack(len(pickled), len(payload), 0 if place is None else 1 + place)
+        parts = (head + pickled, payload if place is None else b"")
         self._waiting += [memoryview(part) for part in parts if part]
         self._length += sum(map(len, parts))
 
@@ -72,10 +84,12 @@ class Inbox:
 
     Args:
         fd: A connected stream socket. If it blocks, `receive` waits for the next bytes.
+        shelf: That of the other end.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, shelf: Shelf | None = None) -> None:
         self._fd = fd
+        self._shelf = shelf
         self._window = memoryview(bytearray(WINDOW))
         self._at_hand = 0
         self._long: _Long | None = None
@@ -111,15 +125,18 @@ class Inbox:
         found: list[tuple[Any, bytes]] = []
         begin = 0
         while self._at_hand - begin >= HEAD.size:
-            lengths = HEAD.unpack_from(self._window, begin)
+            head = HEAD.unpack_from(self._window, begin)
+            length, beside, place = head
             body = begin + HEAD.size
-            middle, end = body + lengths[0], body + sum(lengths)
+            middle = body + length
+            end = middle + (0 if place else beside)
             if end > self._at_hand:
                 if end - begin > WINDOW:
-                    self._long = _Long(lengths, self._window[body : self._at_hand])
+                    self._long = _Long(head, self._window[body : self._at_hand])
                     begin = self._at_hand
                 break
-            found.append((pickle.loads(self._window[body:middle]), bytes(self._window[middle:end])))
+            payload = self._shelved(head) if place else bytes(self._window[middle:end])
+            found.append((pickle.loads(self._window[body:middle]), payload))
             begin = end
         left = self._at_hand - begin
         if begin and left:
@@ -130,20 +147,27 @@ class Inbox:
     def _taken_long(self) -> list[tuple[Any, bytes]]:
         if self._long is None or self._long.room:
             return []
-        found = self._long.message()
-        self._long = None
-        return [found]
+        long, self._long = self._long, None
+        message, payload = long.message()
+        return [(message, self._shelved(long.head) or payload)]
+
+    def _shelved(self, head: tuple[int, int, int]) -> bytes:
+        """What a message has on the shelf."""
+        _, beside, place = head
+        return self._shelf.take(place - 1, beside) if place and self._shelf else b""
 
 
 class _Long:
     """A message that is longer than the window, in memory that is there from the start.
 
     Attributes:
+        head: Its head.
         room: Where its next bytes go; empty when it is whole.
     """
 
-    def __init__(self, lengths: Sequence[int], begun: memoryview) -> None:
-        self._parts = [_zeros(length) for length in lengths]
+    def __init__(self, head: tuple[int, int, int], begun: memoryview) -> None:
+        self.head = length, beside, place = head
+        self._parts = [_zeros(length), _zeros(0 if place else beside)]
         self.room = [part.getbuffer() for part in self._parts]
         left = begun
         for room in self.room:

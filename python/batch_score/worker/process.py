@@ -17,6 +17,7 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ from batch_score.worker.pulse import ENCODE, INIT, RUN, Pulse
 from batch_score.worker.read_ahead import ReadAhead
 from batch_score.worker.reading import Reading
 from batch_score.worker.scorer import load_scorer, profiled
+from batch_score.worker.shelf import Shelf
 from batch_score.worker.stages import Stages
 from batch_score.worker.workplace import workplace
 
@@ -232,23 +234,25 @@ class Worker:
             self._logs.error(fault_of(error), "shutdown()")
 
 
-def take_logs(connection: int) -> None:
-    """Waits for the log files of what this process prints; what it has printed before goes there first.
+def take_equipment(connection: int) -> Shelf:
+    """Waits for the log files of what this process prints, and for a shelf; what was printed before goes there first.
 
     Ends the process when the coordinator lets go of it instead.
     """
     with socket.socket(fileno=os.dup(connection)) as coordinator:
-        said, logs, _, _ = socket.recv_fds(coordinator, 1, len(STREAMS))
+        said, given, _, _ = socket.recv_fds(coordinator, 1, len(STREAMS) + len(fields(Shelf)))
     if not said:
         os._exit(0)
     sys.stdout.flush()
     sys.stderr.flush()
+    *logs, memory, taken = given
     for printed, log in zip(STREAMS, logs, strict=True):
         with contextlib.suppress(OSError):  # a full disk for one
             os.write(log, os.pread(printed, os.fstat(printed).st_size, 0))
             os.ftruncate(printed, 0)
         os.dup2(log, printed)
         os.close(log)
+    return Shelf(memory, taken)
 
 
 def main(connection: int, page: int) -> None:
@@ -258,18 +262,18 @@ def main(connection: int, page: int) -> None:
         connection: File descriptor of the socket to the coordinator.
         page: File descriptor of the pulse.
     """
-    # Children of the script must not hold the connection: its end is how the coordinator sees a death.
-    os.set_inheritable(connection, False)
-    os.set_inheritable(page, False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    take_logs(connection)
+    shelf = take_equipment(connection)
+    # Children of the script must not hold the connection: its end is how the coordinator sees a death.
+    for descriptor in (connection, page, shelf.memory, shelf.taken):
+        os.set_inheritable(descriptor, False)
     incoming = Inbox(connection).messages()
     with os.fdopen(page, "r+b") as file:
         pulse = Pulse(file)
     launch: Launch = next(incoming)
     os.environ.update(launch.environment)  # what was not known when the interpreter was started
     with workplace(launch, {}) as logs:
-        Worker(incoming, Outbox(connection), pulse, logs).work(launch)
+        Worker(incoming, Outbox(connection, shelf), pulse, logs).work(launch)
     if not isinstance(launch.spec.scorer, ScriptLocation):
         # No code of the user's waits for the end of the interpreter, which takes the job longer than a mini-batch.
         sys.stdout.flush()
