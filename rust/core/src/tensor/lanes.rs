@@ -68,20 +68,10 @@ impl Lanes {
     pub(super) fn numbers<T: Number, V: Simd>(&mut self, simd: V, values: &mut [T]) -> bool {
         let refused = room(&mut self.refused, values.len());
         let mut any = 0;
-        if let Some(wide) = wide(simd) {
-            for (chunk, (values, refused)) in
-                self.chosen.chunks().zip(values.chunks_mut(CHUNK).zip(refused.chunks_mut(CHUNK)))
-            {
-                any |= chunk.numbers(wide, values, refused);
-            }
-        } else {
-            let fields = self.chosen.shapes.iter().zip(&self.chosen.words);
-            for ((&shape, &word), (value, refused)) in fields.zip(values.iter_mut().zip(refused)) {
-                let (number, flaw) = number::<T>(word, shape & !MINUS, shape >> 31);
-                *value = number;
-                *refused = u8::from(flaw != 0);
-                any |= *refused;
-            }
+        for (chunk, (values, refused)) in
+            self.chosen.chunks().zip(values.chunks_mut(CHUNK).zip(refused.chunks_mut(CHUNK)))
+        {
+            any |= chunk.numbers(simd, values, refused);
         }
         any != 0
     }
@@ -162,20 +152,18 @@ struct Chunk<'a> {
 impl Chunk<'_> {
     /// Makes as many numbers as there are places; see [`Lanes::numbers`].
     #[inline(always)]
-    fn numbers<T: Number>(&self, wide: Wide, values: &mut [T], refused: &mut [u8]) -> u8 {
-        let mut digits = [[0; GROUP]; CHUNK / GROUP];
-        let mut units = digits;
-        let mut flaws = [[0; GROUP]; CHUNK / GROUP];
-        let groups = self.words.as_chunks().0.iter().zip(self.shapes.as_chunks().0);
-        let places = digits.iter_mut().zip(units.iter_mut().zip(&mut flaws));
-        for ((words, shapes), (digits, (units, flaws))) in groups.zip(places) {
-            (*digits, *units, *flaws) = wide::digits(wide, *words, *shapes, T::POINT);
+    fn numbers<T: Number, V: Simd>(&self, simd: V, values: &mut [T], refused: &mut [u8]) -> u8 {
+        // In two steps, because compilers make no vector code of one that goes from 64 bits to floats of 32.
+        let mut parts = Parts { digits: [0; CHUNK], units: [0; CHUNK], flaws: [0; CHUNK] };
+        if let Some(wide) = wide(simd) {
+            self.take_apart_wide(wide, T::POINT, &mut parts);
+        } else {
+            self.take_apart(T::POINT, &mut parts);
         }
+        let parts = parts.digits.iter().zip(&parts.units).zip(&parts.flaws);
         let mut any = 0;
-        let made = digits.as_flattened().iter().zip(units.as_flattened());
-        let made = made.zip(flaws.as_flattened().iter().zip(self.shapes));
-        for (((&digits, &unit), (&flaw, &shape)), (value, refused)) in
-            made.zip(values.iter_mut().zip(refused))
+        for ((((&digits, &unit), &flaw), &shape), (value, refused)) in
+            parts.zip(self.shapes).zip(values.iter_mut().zip(refused))
         {
             let (number, exact) = T::of(digits, unit, shape >> 31);
             *value = number;
@@ -184,6 +172,31 @@ impl Chunk<'_> {
         }
         any
     }
+
+    #[inline(always)]
+    fn take_apart(&self, pointed: bool, parts: &mut Parts) {
+        let places = parts.digits.iter_mut().zip(&mut parts.units).zip(&mut parts.flaws);
+        for ((&word, &shape), ((digits, unit), flaw)) in self.words.iter().zip(self.shapes).zip(places) {
+            (*digits, *unit, *flaw) = single(word, shape & !MINUS, pointed);
+        }
+    }
+
+    #[inline(always)]
+    fn take_apart_wide(&self, wide: Wide, pointed: bool, Parts { digits, units, flaws }: &mut Parts) {
+        let groups = self.words.as_chunks().0.iter().zip(self.shapes.as_chunks().0);
+        let places = digits.as_chunks_mut().0.iter_mut().zip(units.as_chunks_mut().0);
+        for ((words, shapes), ((digits, units), flaws)) in groups.zip(places.zip(flaws.as_chunks_mut().0)) {
+            (*digits, *units, *flaws) = wide::digits(wide, *words, *shapes, pointed);
+        }
+    }
+}
+
+/// What fields say, taken apart: the digits as integers, the power of ten that each is to be divided by, and other
+/// than 0 where it is no number of up to eight characters.
+struct Parts {
+    digits: [i32; CHUNK],
+    units: [i32; CHUNK],
+    flaws: [u8; CHUNK],
 }
 
 /// Loads as many fields as there are ends.
@@ -226,22 +239,22 @@ fn last_eight(text: &[u8], end: usize) -> u64 {
     bytes.map_or(0, u64::from_le_bytes)
 }
 
-/// The number in the last `length` bytes of a word, and something other than 0 when there is none.
+/// The digits in the last `length` bytes of a word, the power of ten to divide them by, and other than 0 where that is
+/// no number.
 #[inline(always)]
-fn number<T: Number>(word: u64, length: u32, negative: u32) -> (T, u64) {
+fn single(word: u64, length: u32, pointed: bool) -> (i32, i32, u8) {
     let outside = length.wrapping_sub(1) >= 8;
     let foreign = 64_u32.wrapping_sub(8 * length) & 63; // bits of the field before
     let word = (word ^ ZEROS) >> foreign << foreign;
     let found = zero_bytes(word ^ POINTS);
-    let point = if T::POINT { found & found.wrapping_neg() } else { 0 };
+    let point = if pointed { found & found.wrapping_neg() } else { 0 };
     // The characters before the point move up to those behind it.
     let before = word & (point >> 7).wrapping_sub(1);
     let behind = word & !(point << 1).wrapping_sub(1);
     let digits = if point == 0 { word } else { behind | before << 8 };
-    let lone = if length == 1 { point } else { 0 };
-    let flaw = no_digits(digits) | lone | u64::from(outside);
-    let (number, exact) = T::of(eight_digits(digits), power(point), negative);
-    (number, flaw | u64::from(!exact))
+    let lone = length == 1 && point != 0;
+    let flaw = no_digits(digits) != 0 || lone || outside;
+    (eight_digits(digits), power(point), u8::from(flaw))
 }
 
 /// Ten to the number of places behind the point, which is the highest bit of its byte; 1 when there is none.
