@@ -131,6 +131,8 @@ pub struct FieldReader {
     dialect: Dialect,
     targets: Vec<Target>,
     runs: Vec<Run>,
+    /// Whether any field is to be a number.
+    numeric: bool,
     missing: Vec<Vec<u8>>,
 }
 
@@ -161,7 +163,8 @@ impl FieldReader {
     #[must_use]
     pub fn new(dialect: Dialect, targets: Vec<Target>, missing: Vec<Vec<u8>>) -> Self {
         let runs = runs(&targets);
-        Self { level: Level::new(), dialect, targets, runs, missing }
+        let numeric = targets.iter().any(|target| matches!(target, Target::Cell { .. }));
+        Self { level: Level::new(), dialect, targets, runs, numeric, missing }
     }
 
     /// How many fields a record has.
@@ -219,7 +222,9 @@ impl FieldReader {
             if first + records > most {
                 return Err(Misfit { record: most, field: None, reason: "the record is one too many" });
             }
-            lanes.take(simd, text, ends);
+            if self.numeric {
+                lanes.take(simd, text, ends);
+            }
             for run in &self.runs {
                 self.run(*run, &Part { simd, text, first, ends }, lanes, sinks)?;
             }

@@ -27,7 +27,7 @@ const MINUS: u32 = 1 << 31;
 pub(super) struct Lanes {
     /// Those of the run that is being read.
     chosen: Fields,
-    /// All of the piece, where loading all is cheaper than choosing first.
+    /// All of the piece, where loading all is no dearer than loading some.
     all: Fields,
     /// Other than 0 where no number could be made.
     refused: Vec<u8>,
