@@ -44,7 +44,16 @@ def parts(folder, rows):
     return pd.concat([pd.read_csv(path) for path in sorted(folder.glob("part-*.csv"))])
 
 
-def test_a_model_scores_every_row_as_onnxruntime_does(tmp_path, batch_score):
+def check_imports_without_pandas(logs):
+    """Importing it takes longer than all else a worker imports, and 100 MB; some versions of Arrow do so unasked."""
+    for imported in (logs / "sys" / "node" / "node-0").glob("*.stderr.txt"):
+        names = [line.split("|")[-1].strip() for line in imported.read_text(encoding="utf-8").splitlines()]
+        assert "onnxruntime" in names
+        assert "pandas" not in names
+
+
+def test_a_model_scores_every_row_as_onnxruntime_does(tmp_path, batch_score, monkeypatch):
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
     model = models.mlp(tmp_path / "model.onnx")
     frame = parts(tmp_path, 400_000 if FULL else 20_000)
     done = batch_score.run("model.onnx", "part-*.csv", "--key", "id", "--mini-batch-size", "300KB")
@@ -55,6 +64,7 @@ def test_a_model_scores_every_row_as_onnxruntime_does(tmp_path, batch_score):
     assert done.json["mini_batches"]["total"] > 4
     wanted = pd.DataFrame(direct(model, frame), index=frame["id"])
     np.testing.assert_allclose(result.sort_values("id")[["p_0", "p_1"]], wanted, rtol=1e-6)
+    check_imports_without_pandas(done.logs)
 
 
 def test_the_key_auto_names_file_and_row(tmp_path, batch_score):

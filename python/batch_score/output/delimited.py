@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from batch_score.output.align import Positions
     from batch_score.output.returned import Returned
 
-AS_IT_IS = (pa.int64(), pa.float32(), pa.float64(), pa.string(), pa.large_string())
+# Of each type of numbers that of numpy: some versions of Arrow import pandas to tell.
+NUMBERS = {pa.int64(): np.int64, pa.float32(): np.float32, pa.float64(): np.float64}
+AS_IT_IS = (*NUMBERS, pa.string(), pa.large_string())
 
 
 class DelimitedEncoder:
@@ -106,4 +108,4 @@ def _values(array: Column) -> Any:
         ends = np.frombuffer(buffers[1], np.int64 if array.type == cells.TEXT else np.int32)
         ends = ends[array.offset : array.offset + len(array) + 1].astype(np.int64)
         return ends, np.frombuffer(buffers[2] or b"", np.uint8)
-    return np.frombuffer(buffers[1], array.type.to_pandas_dtype())[array.offset : array.offset + len(array)]
+    return np.frombuffer(buffers[1], NUMBERS[array.type])[array.offset : array.offset + len(array)]
