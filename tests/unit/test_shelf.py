@@ -8,13 +8,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batch_score.worker.shelf import SIZE, Shelf, Shelving
 
 # Lengths of things to lay down; None to take the next one.
-STEPS = st.lists(st.none() | st.integers(1, SIZE // 3) | st.integers(SIZE - 5, SIZE + 5), max_size=40)
+LENGTHS = st.integers(1, 5) | st.sampled_from([SIZE // 4, SIZE // 2]) | st.integers(1, SIZE // 3)
+STEPS = st.lists(st.none() | LENGTHS | st.integers(SIZE - 5, SIZE + 5), max_size=40)
 
 
 @pytest.fixture
@@ -24,6 +25,8 @@ def shelf():
 
 
 @given(STEPS)
+@example([*[SIZE // 4] * 4, 3])  # it is full
+@example([*[SIZE // 4] * 3, None, SIZE // 2, SIZE // 4 - 1, 2])  # what is too short at the end is room too
 def test_things_come_back_in_order_and_never_lie_on_each_other(steps):
     with closing(Shelf.make()) as shelf:
         shelving, lying = Shelving(shelf), deque()
