@@ -45,7 +45,7 @@ class Outbox:
         self._length = 0
 
     def __len__(self) -> int:
-        """Bytes that were put since all was last written."""
+        """Bytes that were put since all was last written, those on the shelf too."""
         return self._length
 
     def put(self, message: object, payload: bytes = b"") -> None:
@@ -55,7 +55,7 @@ class Outbox:
         head = HEAD.pack(len(pickled), len(payload), 0 if place is None else 1 + place)
         parts = (head + pickled, payload if place is None else b"")
         self._waiting += [memoryview(part) for part in parts if part]
-        self._length += sum(map(len, parts))
+        self._length += len(parts[0]) + len(payload)
 
     def flush(self) -> bool:
         """Writes what waits, and tells whether that was all.
