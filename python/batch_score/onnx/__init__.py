@@ -8,6 +8,7 @@
     external    files that a model keeps weights in
     tensors     Arrow columns to arrays and back (no ONNX Runtime)
     half        half precision
+    reason      why ONNX Runtime could not do it, in one line
     runtime     sessions, a model's signature
     feeding     how arrays get into a session
     engines     what TensorRT keeps

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batch_score.errors import ScorerError
 from batch_score.onnx.providers import CPU
+from batch_score.onnx.reason import reason, unloadable
 from batch_score.onnx.signature import ModelSignature, ValueSpec, dtype_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ _FATAL = 4  # ONNX Runtime's log severities: what goes wrong comes as an excepti
 _ERROR = 3
 # Makes a session tell later which provider each node went to.
 _RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
-_ERROR_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
 
 def read_signature(path: str | os.PathLike[str]) -> ModelSignature:
@@ -81,10 +80,8 @@ def open_session(
     session = _open(runtime, path, options, providers, content)
     got = session.get_providers()[0]
     if got != wanted:
-        raise ScorerError(
-            f"the model {path} was to run on {wanted}, but ONNX Runtime could only offer {got}; see the worker's log "
-            "for the library that did not load, or choose --device cpu"
-        )
+        why = unloadable(_libraries(runtime), wanted) or "see the worker's log for the reason, or choose --device cpu"
+        raise ScorerError(f"the model {path} was to run on {wanted}, but ONNX Runtime could only offer {got}: {why}")
     return session
 
 
@@ -129,8 +126,12 @@ def _open(
         # Without enable_fallback=0 a failing provider is replaced by the CPU, with a note on stdout.
         return runtime.InferenceSession(content or str(file), options, providers=requested, enable_fallback=0)
     except Exception as error:  # the runtime's exceptions have no base class of their own
-        reason = _ERROR_PREFIX.sub("", " ".join(str(error).split())).rstrip("")
-        raise ScorerError(f"the model {path} cannot be loaded by ONNX Runtime: {reason}") from error
+        why = unloadable(_libraries(runtime), providers[0][0]) or reason(str(error))
+        raise ScorerError(f"the model {path} cannot be loaded by ONNX Runtime: {why}") from error
+
+
+def _libraries(runtime: Any) -> Path:
+    return Path(runtime.__file__).parent / "capi"
 
 
 def _spec(value: Any) -> ValueSpec:
