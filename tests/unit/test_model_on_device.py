@@ -6,6 +6,7 @@ import textwrap
 from collections import Counter
 from functools import partial
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -25,7 +26,7 @@ from batch_score.onnx.half import difference
 from batch_score.onnx.io_binding import Bound
 from batch_score.onnx.model import LoadedModel
 from batch_score.onnx.providers import CPU, CUDA
-from batch_score.onnx.runtime import open_session, operators, read_signature
+from batch_score.onnx.runtime import bindable, open_session, operators, read_signature
 from batch_score.onnx.scorer import OnnxScorer
 from batch_score.onnx.spec import ModelSpec
 
@@ -36,9 +37,10 @@ def session(path):
     return onnxruntime.InferenceSession(path, providers=[CPU])
 
 
-def bound_on_cpu(path, plans):
+def bound_on_cpu(session, plans):
     """What a GPU is fed through, with memory of the CPU."""
-    return Bound(session(path), onnxruntime.OrtValue.ortvalue_from_shape_and_type, plans, device="cpu")
+    devices = {plan.name: "cpu" for plan in plans}
+    return Bound(session, onnxruntime.OrtValue.ortvalue_from_shape_and_type, plans, devices)
 
 
 # --- how many rows at once
@@ -111,7 +113,7 @@ def test_through_a_binding_answers_are_those_of_a_plain_run(tmp_path_factory, co
     path = models.mlp(tmp_path_factory.mktemp("m") / "m.onnx")
     random = np.random.default_rng(len(counts))
     feeds = [{"x": random.normal(size=(count, 20)).astype(np.float32)} for count in counts]
-    feeding = bound_on_cpu(path, [InputPlan("x", "float32", FEATURES, flat=False)])
+    feeding = bound_on_cpu(session(path), [InputPlan("x", "float32", FEATURES, flat=False)])
     names = list(dict.fromkeys(names))
     for _ in range(2):  # the second time through memory that holds other rows
         found = list(feeding.answers(names, iter(feeds)))
@@ -134,7 +136,7 @@ def test_a_binding_takes_flat_inputs_and_memory_that_is_filled_again(tmp_path):
             memory[:, 0], memory[:, 1] = place, 2
             yield {"amount": memory[:, 0], "weight": memory[:, 1]}  # not in one piece
 
-    feeding = bound_on_cpu(path, plans)
+    feeding = bound_on_cpu(session(path), plans)
     found = list(feeding.answers(["product"], feeds()))
     feeding.close()
     assert [product.tolist() for [product] in found] == [[2.0 * place] * 2 for place in range(5)]
@@ -145,12 +147,65 @@ def test_an_error_on_the_device_comes_out_and_the_next_rows_go_in(tmp_path):
     nodes = [models.node("Gather", ["table", "x"], ["y"])]
     x, y = models.value("x", models.INT64, ["N"]), models.value("y", models.FLOAT, ["N"])
     path = models.save(tmp_path / "m.onnx", [x], [y], nodes, {"table": np.arange(3, dtype=np.float32)})
-    feeding = bound_on_cpu(path, [InputPlan("x", "int64", ("x",), flat=True)])
+    feeding = bound_on_cpu(session(path), [InputPlan("x", "int64", ("x",), flat=True)])
     good, bad = {"x": np.array([2, 1])}, {"x": np.array([2, 7])}
     with pytest.raises(Exception, match="indices element out of data bounds"):
         list(feeding.answers(["y"], iter([good, bad, good])))
     assert [one[0].tolist() for one in feeding.answers(["y"], iter([good, good]))] == [[2.0, 1.0]] * 2
     feeding.close()
+
+
+class CopiesWhatItBinds:
+    """A session that does with each input what one on a GPU does with those that nodes on the CPU read."""
+
+    def __init__(self, path):
+        self._session = session(path)
+        self.run_with_iobinding = self._session.run_with_iobinding
+
+    def io_binding(self):
+        binding = self._session.io_binding()
+        bind = binding.bind_ortvalue_input
+        binding.bind_ortvalue_input = lambda name, value: bind(
+            name, onnxruntime.OrtValue.ortvalue_from_numpy(value.numpy().copy())
+        )
+        return binding
+
+
+def test_inputs_that_are_copied_when_they_are_bound_are_those_of_their_own_rows(tmp_path):
+    path = models.weighted_sum(tmp_path / "m.onnx", 2)
+    feeding = bound_on_cpu(CopiesWhatItBinds(path), [InputPlan("x", "float32", ("a", "b"), flat=False)])
+    feeds = [{"x": np.full((3, 2), place, np.float32)} for place in range(5)]
+    [name] = read_signature(path).outputs
+    expected = list(Direct(session(path)).answers([name.name], feeds))
+    found = list(feeding.answers([name.name], feeds))
+    feeding.close()
+    np.testing.assert_array_equal(found, expected)
+
+
+def told(inputs, outputs, homes):
+    """As much of a session as tells what it takes and gives, and where its inputs are read."""
+    values = [[SimpleNamespace(name=name, type=kind) for name, kind in given.items()] for given in (inputs, outputs)]
+    found = SimpleNamespace(get_inputs=lambda: values[0], get_outputs=lambda: values[1])
+    if homes:
+        found.get_input_memory_infos = lambda: [SimpleNamespace(name=home) for home in homes]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "homes", "wanted"),
+    [
+        ({"x": "tensor(float)"}, {"y": "tensor(float)"}, ["Cuda"], True),
+        ({"x": "tensor(float)"}, {"y": "tensor(float)"}, None, True),
+        ({"x": "tensor(float)"}, {"y": "tensor(float)", "other": "tensor(string)"}, ["Cuda"], True),
+        ({"x": "tensor(float)"}, {"y": "tensor(string)"}, ["Cuda"], False),
+        ({"x": "tensor(string)"}, {"y": "tensor(float)"}, ["Cpu"], False),
+        ({"x": "tensor(float)", "k": "tensor(int64)"}, {"y": "tensor(float)"}, ["Cpu", "Cuda"], True),
+        ({"x": "tensor(float)"}, {"y": "tensor(float)"}, ["Cpu"], False),
+        ({"x": "tensor(float)"}, {"y": "seq(map(string,tensor(float)))"}, ["Cuda"], False),
+    ],
+)
+def test_memory_on_the_device_is_for_numbers_that_are_read_there(inputs, outputs, homes, wanted):
+    assert bindable(told(inputs, outputs, homes), ["y"]) is wanted
 
 
 # --- the model as a whole

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from batch_score.onnx.binding import InputPlan
@@ -27,13 +27,13 @@ class Bound:
         session: Of ONNX Runtime.
         value_of: `OrtValue.ortvalue_from_shape_and_type` of the runtime.
         plans: The inputs; none of text, which a binding does not take.
-        device: Where the session's provider computes: `cuda` or `cpu`.
+        devices: By input, where the session reads it: `cuda` or `cpu`.
     """
 
     def __init__(
-        self, session: Any, value_of: Callable[..., Any], plans: Sequence[InputPlan], *, device: str = "cuda"
+        self, session: Any, value_of: Callable[..., Any], plans: Sequence[InputPlan], devices: Mapping[str, str]
     ) -> None:
-        self._session, self._value_of, self._plans, self._device = session, value_of, tuple(plans), device
+        self._session, self._value_of, self._plans, self._devices = session, value_of, tuple(plans), devices
         self._places: dict[tuple[int, int], _Place] = {}
         self._uploads = ThreadPoolExecutor(1, thread_name_prefix="upload")
 
@@ -73,25 +73,26 @@ class Bound:
         return place
 
     def _memory(self, plan: InputPlan, rows: int) -> Any:
-        """Memory on the device for so many rows of an input."""
+        """Memory for so many rows of an input, on the device that reads it."""
         shape = (rows,) if plan.flat else (rows, len(plan.columns))
-        return self._value_of(shape, np.dtype(plan.dtype).type, self._device)
+        return self._value_of(shape, np.dtype(plan.dtype).type, self._devices[plan.name])
 
 
 class _Place:
-    """Memory on the device for one feed, bound to the inputs of a session."""
+    """Memory for one feed, bound to the inputs of a session."""
 
     def __init__(self, session: Any, memory: dict[str, Any]) -> None:
         self._session, self._memory = session, memory
         self._binding = session.io_binding()
         self._names: tuple[str, ...] = ()
-        for name, value in memory.items():
-            self._binding.bind_ortvalue_input(name, value)
 
     def fill(self, feed: Feed) -> None:
-        """Copies a feed to the device."""
+        """Copies a feed to the device, and binds it."""
         for name, values in feed.items():
             self._memory[name].update_inplace(np.ascontiguousarray(values))
+            # Each time: of an input that nodes on the CPU read, the binding takes a copy when it is bound, and would
+            # go on with the first rows for ever (onnxruntime, issue 5857).
+            self._binding.bind_ortvalue_input(name, self._memory[name])
 
     def run(self, names: Sequence[str]) -> list[Any]:
         """The outputs of those names, in the host's memory."""

@@ -16,7 +16,7 @@ from batch_score.onnx.batch import best_size, buckets, default_batch_rows, sizes
 from batch_score.onnx.feeding import Direct
 from batch_score.onnx.half import difference, in_half_precision
 from batch_score.onnx.providers import CPU, TENSORRT, providers_for
-from batch_score.onnx.runtime import available_providers, bound, open_session, operators
+from batch_score.onnx.runtime import available_providers, bindable, bound, open_session, operators
 from batch_score.onnx.spec import FP16, MEASURED
 
 if TYPE_CHECKING:
@@ -105,15 +105,13 @@ class LoadedModel:
 
     def _open(self, providers: list[tuple[str, dict[str, str]]], *, half: bool) -> Any:
         path = self._spec.path
-        # Beside a GPU one thread does what is left to the CPU; more of them would be in the readers' way.
-        threads = self._spec.threads if self._provider == CPU else 1
         converted = half and providers[0][0] != TENSORRT  # which has an option for it
-        return open_session(path, providers, threads, content=in_half_precision(Path(path)) if converted else None)
+        content = in_half_precision(Path(path)) if converted else None
+        return open_session(path, providers, self._spec.threads, content=content)
 
     def _feed(self) -> Feeding:
-        inputs = self._spec.binding.inputs
-        direct = self._provider == CPU or any(plan.dtype == "string" for plan in inputs)
-        return Direct(self._session) if direct else bound(self._session, inputs)
+        direct = self._provider == CPU or not bindable(self._session, self._names)
+        return Direct(self._session) if direct else bound(self._session, self._spec.binding.inputs)
 
     @property
     def _sizes(self) -> tuple[int, ...]:

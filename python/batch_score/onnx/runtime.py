@@ -97,11 +97,31 @@ def operators(session: Any) -> list[tuple[str, bool]]:
     return [(node.op_type, part.ep_name == first) for part in parts for node in part.get_nodes()]
 
 
-def bound(session: Any, plans: Sequence[InputPlan], *, device: str = "cuda") -> Feeding:
+def bindable(session: Any, outputs: Sequence[str]) -> bool:
+    """Whether a session is better fed through memory on its device.
+
+    Not if text goes in, which cannot be bound, or comes out, of which the process dies (1.20 to 1.31), and not if
+    nothing on the device reads an input.
+    """
+    kinds = [value.type for value in session.get_inputs()]
+    kinds += [value.type for value in session.get_outputs() if value.name in outputs]
+    return not any("string" in kind for kind in kinds) and "cuda" in _readers(session).values()
+
+
+def bound(session: Any, plans: Sequence[InputPlan]) -> Feeding:
     """Feeds a session through memory on its device."""
     from batch_score.onnx.io_binding import Bound  # noqa: PLC0415 - on the CPU nobody needs it
 
-    return Bound(session, _import_runtime().OrtValue.ortvalue_from_shape_and_type, plans, device=device)
+    return Bound(session, _import_runtime().OrtValue.ortvalue_from_shape_and_type, plans, _readers(session))
+
+
+def _readers(session: Any) -> dict[str, str]:
+    """By input, the device of the nodes that read it; the GPU for versions of ONNX Runtime that do not tell."""
+    names = [value.name for value in session.get_inputs()]
+    if not hasattr(session, "get_input_memory_infos"):
+        return dict.fromkeys(names, "cuda")
+    infos = session.get_input_memory_infos()
+    return {name: "cpu" if info.name == "Cpu" else "cuda" for name, info in zip(names, infos, strict=True)}
 
 
 def version() -> str:
