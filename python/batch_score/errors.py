@@ -7,6 +7,7 @@
     │   ├── ScorerError            the entry script or the model cannot be used
     │   │   └── ModelError         a registered model: unknown, or it cannot be registered
     │   └── OutputError            the output file exists or cannot be written
+    ├── DeviceError                a worker cannot use its GPU, or not now; another one may
     ├── RecordError                a record or file of a mini-batch that cannot be read
     ├── ReturnTypeError            run() returned something that cannot be counted or written
     └── JobFailedError             a threshold, a breaker, a timeout, or nothing succeeded
@@ -47,6 +48,10 @@ class ModelError(ScorerError):
 
 class OutputError(UsageError):
     """The output file exists already or its folder cannot be written."""
+
+
+class DeviceError(BatchScoreError):
+    """A worker's GPU is busy, full or out of order; another worker, or another process later, may do better."""
 
 
 class RecordError(BatchScoreError):

@@ -16,7 +16,8 @@ MEMORY_ERRORS = {"MemoryError", "_ArrayMemoryError", "ArrowMemoryError"}
 # OutOfMemoryError of redis-py, about its server, has another message.
 NATIVE_ERRORS = {
     *("RuntimeError", "OutOfMemoryError", "AcceleratorError", "CUDARuntimeError", "CudaAPIError"),
-    *("RuntimeException", "Fail", "EPFail", "XlaRuntimeError", "JaxRuntimeError", "XGBoostError", "LightGBMError"),
+    *("RuntimeException", "Fail", "EPFail", "EngineError", "XlaRuntimeError", "JaxRuntimeError"),
+    *("XGBoostError", "LightGBMError"),
 }
 # Not "out of memory cards": what follows is no word, begins a sentence, or says what for, where or when.
 OUT_OF_MEMORY = re.compile(
@@ -32,7 +33,9 @@ ALLOCATION_FAILED = (
     "cudaErrorMemoryAllocation",  # the runtime's name for it: cupy/cupy#314, dmlc/xgboost#7140
     "CUBLAS_STATUS_ALLOC_FAILED",  # QwenLM/Qwen3#873 from PyTorch, hacksider/Deep-Live-Cam#645 from onnxruntime
     "CUDNN_STATUS_ALLOC_FAILED",  # pytorch/pytorch#20123
+    "CUDNN_STATUS_INTERNAL_ERROR_(?:DEVICE|HOST)_ALLOCATION_FAILED",  # its name since cuDNN 9
     "Failed to allocate memory for requested buffer",  # bfc_arena.cc: microsoft/onnxruntime#16307, #20038, #22702
+    r"Available memory of \d+ is smaller than requested bytes of \d+",  # the same, at its limit
     r"Requested amount of GPU memory \(.*could not be allocated",  # NVIDIA/TensorRT#4258
     "DefaultCPUAllocator: (?:can't allocate|not enough) memory",  # pytorch/pytorch#20618
     "RESOURCE_EXHAUSTED: Out of memory",  # XLA: jax-ml/jax#13428
@@ -41,8 +44,8 @@ ALLOCATION_FAILED = (
     r"\[Errno 12\] Cannot allocate memory",  # fork() and mmap(): facebookresearch/maskrcnn-benchmark#599
 )
 SAID = re.compile("|".join(ALLOCATION_FAILED), re.IGNORECASE)
-# What CUDA says when only another process can go on with the device (CUDA Runtime API, cudaError 700, 702, 710 and 714
-# to 719), and of a memory error that ECC could not correct (214).
+# What CUDA says when only another process can go on with the device: the texts of cudaError 214, 220, 226, 700, 702,
+# 710, 714 to 719, 721, 810 and, as "unknown error" may be anybody's, 999 with its number or name (CUDA Runtime 13).
 DEVICE_LOST = (
     "illegal memory access was encountered",
     "illegal instruction was encountered",
@@ -54,11 +57,26 @@ DEVICE_LOST = (
     "invalid program counter",
     "unspecified launch failure",
     "uncorrectable ECC error encountered",
+    "uncorrectable NVLink error detected",
+    "Invalid access of peer GPU memory over nvlink or a hardware error",
+    "tensor memory not completely freed",
+    "MPS client has been terminated",
+    r"CUDA (?:failure 999|error): unknown error|cudaErrorUnknown\b",
     # The names that the driver has for the same: Numba and PyCUDA show them.
     r"CUDA_ERROR_(?:ILLEGAL_ADDRESS|ILLEGAL_INSTRUCTION|LAUNCH_TIMEOUT|ASSERT|HARDWARE_STACK_ERROR)",
     r"CUDA_ERROR_(?:MISALIGNED_ADDRESS|INVALID_ADDRESS_SPACE|INVALID_PC|LAUNCH_FAILED|ECC_UNCORRECTABLE)",
+    r"CUDA_ERROR_(?:NVLINK_UNCORRECTABLE|CONTAINED|TENSOR_MEMORY_LEAK|MPS_CLIENT_TERMINATED|UNKNOWN)\b",
+)
+# What CUDA says when this process cannot begin to use its device (cudaError 3, 46, 100, 101): it is taken, in a mode
+# that admits one process, or has fallen off the bus.
+DEVICE_ABSENT = (
+    "busy or unavailable",
+    "no CUDA-capable device is detected",
+    "invalid device ordinal",
+    r"CUDA (?:failure 3|error): initialization error",
 )
 SAID_OF_A_LOST_DEVICE = re.compile("|".join(DEVICE_LOST))
+SAID_OF_AN_ABSENT_DEVICE = re.compile("|".join(DEVICE_ABSENT))
 
 
 def fault_of(error: BaseException) -> Fault:
@@ -87,3 +105,8 @@ def is_memory_fault(fault: Fault) -> bool:
 def is_device_lost(fault: Fault) -> bool:
     """Whether a try failed in a way after which this process cannot use its GPU any more, but another one can."""
     return SAID_OF_A_LOST_DEVICE.search(fault.message) is not None
+
+
+def is_device_absent(fault: Fault) -> bool:
+    """Whether this process could not begin to use its GPU, which is the device's trouble and not the scorer's."""
+    return SAID_OF_AN_ABSENT_DEVICE.search(fault.message) is not None

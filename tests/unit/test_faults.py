@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from onnx import TensorProto, helper
 
-from batch_score.faults import fault_of, is_device_lost, is_memory_fault
+from batch_score.faults import fault_of, is_device_absent, is_device_lost, is_memory_fault
 from batch_score.minibatch import Fault
 
 TORCH = (
@@ -33,6 +33,7 @@ LACKING = [
     ("RuntimeError", "cuda runtime error (2) : out of memory at /pytorch/aten/src/THC/generic/THCStorage.cu:58"),
     ("RuntimeError", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     ("RuntimeError", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    ("RuntimeError", "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
     ("RuntimeError", "MPS backend out of memory (MPS allocated: 5.56 GB, other allocations: 1.10 GB)"),
     ("RuntimeError", "HIP out of memory. Tried to allocate 20.00 MiB"),
     ("RuntimeError", "[enforce fail at alloc_cpu.cpp:75] err == 0. DefaultCPUAllocator: can't allocate memory: you"),
@@ -42,6 +43,7 @@ LACKING = [
     ("RuntimeError", "out of memory Exception raised from allocate at x.cpp:7 (most recent call first):"),
     ("RuntimeException", ONNX + ARENA),
     ("Fail", "[ONNXRuntimeError] : 1 : FAIL : " + ARENA),
+    ("RuntimeException", ONNX + "Available memory of 1024 is smaller than requested bytes of 643840"),
     ("RuntimeException", ONNX + "Status Message: std::bad_alloc"),
     ("RuntimeException", ONNX + "Status Message: CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0 ; hostname=h"),
     ("Fail", "[ONNXRuntimeError] : 1 : FAIL : CUDA failure 2: out of memory ; GPU=0 ; hostname=h ; expr=cudaMalloc()"),
@@ -127,6 +129,7 @@ def test_what_libraries_really_raise(ask):
     assert is_memory_fault(fault_of(raised.value))
 
 
+# As cudaGetErrorString() of CUDA 13.5 has them.
 CUDA_TEXTS = [
     "an illegal memory access was encountered",
     "an illegal instruction was encountered",
@@ -138,6 +141,10 @@ CUDA_TEXTS = [
     "invalid program counter",
     "unspecified launch failure",
     "uncorrectable ECC error encountered",
+    "uncorrectable NVLink error detected during the execution",
+    "Invalid access of peer GPU memory over nvlink or a hardware error",
+    "tensor memory not completely freed",
+    "the MPS client has been terminated by the server",
 ]
 LOST = [
     *(f"CUDA error: {text} CUDA kernel errors might be asynchronously reported" for text in CUDA_TEXTS),
@@ -146,6 +153,10 @@ LOST = [
     "CUDA_ERROR_ILLEGAL_ADDRESS",
     "[700] Call to cuMemcpyDtoH results in CUDA_ERROR_ILLEGAL_ADDRESS",
     "CUDA_ERROR_LAUNCH_FAILED: unspecified",
+    "CUDA failure 999: unknown error ; GPU=0 ; hostname=h",
+    "CUDA error: unknown error",
+    "cudaErrorUnknown: unknown error",
+    "CUDA_ERROR_CONTAINED",
 ]
 NOT_LOST = [
     *(message for _, message in LACKING),
@@ -154,6 +165,8 @@ NOT_LOST = [
     "CUDA error: invalid device ordinal",
     "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED",
     "Assertion failed: the device is lost",
+    "unknown error",
+    "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version ; GPU=-1",
 ]
 
 
@@ -165,3 +178,18 @@ def test_a_fault_after_which_the_gpu_needs_another_process(message):
 @pytest.mark.parametrize("message", NOT_LOST)
 def test_a_fault_after_which_the_gpu_can_be_used(message):
     assert not is_device_lost(Fault("RuntimeError", message))
+
+
+@pytest.mark.parametrize(
+    ("message", "absent"),
+    [
+        ("CUDA failure 100: no CUDA-capable device is detected ; GPU=-1 ; hostname=h", True),
+        ("CUDA error: CUDA-capable device(s) is/are busy or unavailable", True),
+        ("CUDA failure 3: initialization error ; GPU=0", True),
+        ("CUDA error: invalid device ordinal", True),
+        ("CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version ; GPU=-1", False),
+        ("the initialization error of my service", False),
+    ],
+)
+def test_a_fault_of_a_device_that_cannot_be_had(message, absent):
+    assert is_device_absent(Fault("Fail", message)) is absent

@@ -20,12 +20,12 @@ from tests import models
 from batch_score.errors import ScorerError
 from batch_score.onnx.batch import best_size, buckets, sizes_to_try, slices
 from batch_score.onnx.binding import Binding, InputPlan, bind
-from batch_score.onnx.engines import engine_folder, tensorrt_options
+from batch_score.onnx.engines import engine_folder, engines, tensorrt_options
 from batch_score.onnx.feeding import Direct
 from batch_score.onnx.half import difference
 from batch_score.onnx.io_binding import Bound
 from batch_score.onnx.model import LoadedModel
-from batch_score.onnx.providers import CPU, CUDA
+from batch_score.onnx.providers import CPU, CUDA, without_bounds
 from batch_score.onnx.runtime import bindable, open_session, operators, read_signature
 from batch_score.onnx.scorer import OnnxScorer
 from batch_score.onnx.spec import ModelSpec
@@ -342,6 +342,7 @@ def test_nodes_that_are_not_on_the_device_are_named(tmp_path):
 BINDING = Binding(
     (InputPlan("x", "float32", ("a", "b"), flat=False), InputPlan("n", "float32", ("c",), flat=True)), ("y",)
 )
+BOUNDS = ("min", "opt", "max")
 
 
 def test_tensorrt_builds_one_engine_for_all_numbers_of_rows():
@@ -351,6 +352,12 @@ def test_tensorrt_builds_one_engine_for_all_numbers_of_rows():
     assert options["trt_engine_cache_path"] == options["trt_timing_cache_path"] == "/cache"
     assert "trt_fp16_enable" not in options
     assert tensorrt_options(BINDING, 500, precision="fp16", folder="/cache")["trt_fp16_enable"] == "1"
+
+
+def test_a_model_that_tensorrt_takes_in_parts_is_opened_without_bounds():
+    options = tensorrt_options(BINDING, 500, precision="fp16", folder="/cache")
+    assert options.keys() - without_bounds(options).keys() == {f"trt_profile_{which}_shapes" for which in BOUNDS}
+    assert without_bounds(options).items() <= options.items()
 
 
 @given(st.dictionaries(st.sampled_from(["gpu", "rows", "precision"]), st.sampled_from(["1", "2"])), st.binary())
@@ -391,6 +398,50 @@ def test_one_process_builds_an_engine_while_the_others_wait(tmp_path):
         _, said = process.communicate(timeout=60)
         assert process.returncode == 0, said.decode()
     assert len(list((tmp_path / "cache" / "tensorrt").iterdir())) == 2
+
+
+def test_an_engine_is_that_of_the_weights_beside_the_model_and_of_the_gpu(tmp_path):
+    nodes = [models.node("MatMul", ["x", "w"], ["y"])]
+    x, y = models.value("x", models.FLOAT, ["N", 2]), models.value("y", models.FLOAT, ["N", 1])
+    path = models.save(tmp_path / "plain.onnx", [x], [y], nodes, {"w": np.ones((2, 1), np.float32)})
+    model = tmp_path / "m.onnx"
+    onnx.save(onnx.load(path), model, save_as_external_data=True, location="m.data", size_threshold=0)
+
+    def folder(gpu="H200"):
+        with engines(ModelSpec(str(model), BINDING, cache=str(tmp_path / "cache"), gpu=gpu), 10) as options:
+            return options["trt_engine_cache_path"]
+
+    first = folder()
+    assert folder() == first
+    assert folder("H200, slice of 1 bytes") != first
+    (tmp_path / "m.data").write_bytes(np.full((2, 1), 2, np.float32).tobytes())
+    assert folder() != first
+
+
+CRAMPED = """
+    import resource
+    from batch_score.errors import DeviceError
+    from batch_score.onnx.runtime import available_providers, open_session
+
+    available_providers()  # the runtime itself needs room
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (30 << 20),) * 2)
+    try:
+        open_session({path!r}, [("CPUExecutionProvider", {{}})], 1)
+    except DeviceError as error:
+        print(error)
+"""
+
+
+def test_a_device_without_room_for_the_model_is_no_fault_of_the_model(tmp_path):
+    weights = {"w": np.ones((1, 1 << 24), np.float32)}
+    x, y = models.value("x", models.FLOAT, ["N", 1]), models.value("y", models.FLOAT, ["N", "M"])
+    path = models.save(tmp_path / "m.onnx", [x], [y], [models.node("MatMul", ["x", "w"], ["y"])], weights)
+    code = textwrap.dedent(CRAMPED).format(path=str(path))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "cannot be loaded by ONNX Runtime" in done.stdout
 
 
 def test_other_providers_have_no_engines_and_make_no_folder(tmp_path):

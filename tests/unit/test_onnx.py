@@ -301,7 +301,7 @@ def test_a_gpu_that_cannot_be_had_is_an_error_and_never_the_cpu(device, availabl
 @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
 def test_the_algorithm_of_a_convolution_is_searched_for_at_length_only_if_one_shape_comes(device, fixed, search):
     providers = dict(providers_for(device, [TENSORRT, CUDA, CPU], gpu=True, fixed=fixed))
-    assert providers[CUDA] == {"cudnn_conv_algo_search": search}
+    assert providers[CUDA] == {"cudnn_conv_algo_search": search, "arena_extend_strategy": "kSameAsRequested"}
     assert providers[CPU] == {}
 
 

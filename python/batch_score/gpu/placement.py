@@ -34,7 +34,7 @@ class Unit:
         index: Of the GPU, in PCI bus order.
         mig: Whether it is a slice.
         cpus: The CPUs near the GPU, none if that is not known.
-        product: Name of the GPU's kind.
+        product: What it is: the name of the GPU's kind, its compute capability, and a slice's memory.
     """
 
     uuid: str
@@ -208,11 +208,17 @@ def _units(device: Device) -> list[Unit]:
         return []
     if device.mig_enabled:
         return [_slice_unit(device, part) for part in device.slices]
-    return [Unit(device.uuid, device.index, cpus=device.cpu_affinity, product=device.name)]
+    return [Unit(device.uuid, device.index, cpus=device.cpu_affinity, product=_product(device))]
 
 
 def _slice_unit(device: Device, part: MigSlice) -> Unit:
-    return Unit(part.uuid, device.index, mig=True, cpus=device.cpu_affinity, product=device.name)
+    memory = f", slice of {part.memory_total or 0} bytes"
+    return Unit(part.uuid, device.index, mig=True, cpus=device.cpu_affinity, product=_product(device) + memory)
+
+
+def _product(device: Device) -> str:
+    capability = "" if device.compute_capability is None else ", compute {}.{}".format(*device.compute_capability)
+    return device.name + capability
 
 
 def _named(entry: str, devices: Sequence[Device]) -> list[Unit] | None:

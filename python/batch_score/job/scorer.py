@@ -82,7 +82,7 @@ def _model(
         binding=binding,
         device=config.device,
         threads=threads(assignments),
-        gpu=", ".join(sorted({one.unit.product or "GPU" for one in assignments if one.unit is not None})),
+        gpus={one.visible: one.unit.product or "GPU" for one in assignments if one.unit is not None},
         batch_rows=config.model_batch_size,
         precision=config.precision,
         cache=str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "batch-score")),

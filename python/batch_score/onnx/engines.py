@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fcntl
 from contextlib import contextmanager
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from batch_score.onnx.external import external_files
 from batch_score.onnx.runtime import version
 from batch_score.onnx.spec import FP16
 
@@ -29,8 +30,6 @@ def engines(spec: ModelSpec, rows: int) -> Iterator[dict[str, str]]:
         spec: The model.
         rows: The largest number of rows that it will be given at once.
     """
-    with Path(spec.path).open("rb") as model:
-        digest = sha256(model.read()).digest()
     facts = {
         "gpu": spec.gpu,
         "onnxruntime": version(),
@@ -38,11 +37,20 @@ def engines(spec: ModelSpec, rows: int) -> Iterator[dict[str, str]]:
         "rows": str(rows),
         "tensorrt": _tensorrt_version(),
     }
-    folder = Path(spec.cache, "tensorrt", engine_folder(digest, facts))
+    folder = Path(spec.cache, "tensorrt", engine_folder(_digest(Path(spec.path)), facts))
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield tensorrt_options(spec.binding, rows, precision=spec.precision, folder=str(folder))
+
+
+def _digest(model: Path) -> bytes:
+    """Of the model and the files in which it keeps weights."""
+    together = sha256()
+    for path in (model, *(model.parent / name for name in external_files(model))):
+        with path.open("rb") as content:
+            together.update(file_digest(content, sha256).digest())
+    return together.digest()
 
 
 def _tensorrt_version() -> str:
@@ -83,7 +91,7 @@ def engine_folder(model: bytes, facts: Mapping[str, str]) -> str:
     """Name of the folder of an engine: another one for each model and for all that an engine is built for.
 
     Args:
-        model: Digest of the model's content.
+        model: Digest of the model's content, all its files.
         facts: The GPU, the precision, the number of rows, and the versions of the libraries, by name.
     """
     told = "\n".join(f"{name}={facts[name]}" for name in sorted(facts))

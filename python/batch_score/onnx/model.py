@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from batch_score.errors import ScorerError
 from batch_score.faults import fault_of, is_memory_fault
 from batch_score.onnx.batch import best_size, buckets, default_batch_rows, sizes_to_try, slices
 from batch_score.onnx.feeding import Direct
 from batch_score.onnx.half import difference, in_half_precision
-from batch_score.onnx.providers import CPU, TENSORRT, providers_for
+from batch_score.onnx.providers import CPU, CUDA, NEEDS_MORE_BOUNDS, TENSORRT, providers_for, without_bounds
 from batch_score.onnx.runtime import available_providers, bindable, bound, open_session, operators
 from batch_score.onnx.spec import FP16, MEASURED
 
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 # TensorRT builds its engine for a largest number of rows, so that it cannot be measured before.
 _TENSORRT_ROWS = 4096
 _TIMED_RUNS = 2
+_COMPARED_ROWS = 1024
 
 
 class LoadedModel:
@@ -46,6 +48,7 @@ class LoadedModel:
 
     Raises:
         ScorerError: The model cannot be loaded, or the device that was asked for cannot be had.
+        DeviceError: The device has no room for the model, or cannot be used.
     """
 
     def __init__(self, spec: ModelSpec, note: Callable[[str, str], None]) -> None:
@@ -58,7 +61,7 @@ class LoadedModel:
         self._compared = spec.precision != FP16
         with self._engines() as options:
             self._providers[0] = (self._provider, {**self._providers[0][1], **options})
-            self._session = self._open(self._providers, half=spec.precision == FP16)
+            self._session = self._first_open()
             self._operators = operators(self._session)
             self._rows = self._unmeasured()
             self._feeding = self._feed()
@@ -81,7 +84,7 @@ class LoadedModel:
             cuts = list(slices(rows, self._rows, self._sizes))
             try:
                 if not self._compared:
-                    self._compare(next(feeds_of(cuts[:1])), cuts[0].rows)
+                    self._compare(next(feeds_of(cuts[:1])), min(cuts[0].rows, _COMPARED_ROWS))
                 answers = list(self._feeding.answers(self._names, feeds_of(cuts)))
                 return answers, [cut.rows for cut in cuts]
             except Exception as error:
@@ -103,11 +106,21 @@ class LoadedModel:
 
         return engines(self._spec, self._unmeasured())
 
-    def _open(self, providers: list[tuple[str, dict[str, str]]], *, half: bool) -> Any:
+    def _first_open(self) -> Any:
+        try:
+            return self._open()
+        except ScorerError as error:
+            if NEEDS_MORE_BOUNDS not in str(error):
+                raise
+        self._providers[0] = (self._provider, without_bounds(self._providers[0][1]))
+        return self._open()
+
+    def _open(self) -> Any:
         path = self._spec.path
-        converted = half and providers[0][0] != TENSORRT  # which has an option for it
+        # TensorRT has an option for it.
+        converted = self._spec.precision == FP16 and self._provider != TENSORRT
         content = in_half_precision(Path(path)) if converted else None
-        return open_session(path, providers, self._spec.threads, content=content)
+        return open_session(path, self._providers, self._spec.threads, content=content)
 
     def _feed(self) -> Feeding:
         direct = self._provider == CPU or not bindable(self._session, self._names)
@@ -138,8 +151,7 @@ class LoadedModel:
         wanted = spec.batch_rows == MEASURED or (spec.batch_rows is None and self._provider != CPU)
         if wanted and not spec.binding.batch and self._provider != TENSORRT:
             self._rows = best_size(sizes_to_try(spec.binding), self._seconds_of)
-            self._feeding.close()
-            self._feeding = self._feed()  # without the memory of other sizes
+            self._renew()
 
     def _seconds_of(self, rows: int) -> float | None:
         """How long the model takes for so many rows, at best; None if they do not fit into memory."""
@@ -160,7 +172,8 @@ class LoadedModel:
     def _warm_up(self) -> None:
         """Lets a device meet all the numbers of rows it will be given: the first time takes long."""
         if self._provider != CPU:
-            list(self._feeding.answers(self._names, map(self._blank, self._sizes)))
+            # The largest first: what it takes is room for the others, and for TensorRT a bound for them.
+            list(self._feeding.answers(self._names, map(self._blank, reversed(self._sizes))))
 
     def _blank(self, rows: int) -> Feed:
         """Rows of zeros and empty texts."""
@@ -171,24 +184,42 @@ class LoadedModel:
             feed[plan.name] = np.full(shape, "", object) if text else np.zeros(shape, plan.dtype)
         return feed
 
+    def _renew(self) -> None:
+        """Lets the memory go that was for other numbers of rows: a GPU's session keeps what it has once taken."""
+        self._feeding.close()
+        if self._provider != CPU:
+            self._session = None
+            self._session = self._open()
+        self._feeding = self._feed()
+
     def _give_fewer(self, rows: int) -> None:
         """After memory ran out: so many rows at once from now on."""
         self._rows = rows
-        self._feeding.close()
-        self._feeding = self._feed()
+        self._renew()
         self._note("memory", f"memory ran out: the model {self._spec.path} gets at most {self._rows} rows at once")
 
     def _compare(self, feed: Feed, rows: int) -> None:
         """Tells how far half precision is from full precision on the first rows."""
         self._compared = True
-        providers = self._providers[1:] if self._provider == TENSORRT else self._providers
-        exact = self._open(providers, half=False).run(self._names, feed)
-        largest, relative = difference(self._session.run(self._names, feed), exact)
+        first = {name: values[: self._spec.binding.batch or rows] for name, values in feed.items()}
+        try:
+            exact = open_session(self._spec.path, self._exactly(), self._spec.threads).run(self._names, first)
+            largest, relative = difference(self._session.run(self._names, first), exact)
+        except Exception as error:
+            if not is_memory_fault(fault_of(error)):
+                raise
+            self._note("precision", "fp16: there is no memory for the model in fp32 beside it, to compare the outputs")
+            return
         self._note(
             "precision",
             f"fp16: the outputs for the first {rows} rows differ from those in fp32 by at most {largest:.2g}, "
             f"relative to the value {relative:.2g}",
         )
+
+    def _exactly(self) -> list[tuple[str, dict[str, str]]]:
+        """The providers in full precision, without the products that GPUs since 2020 round to ten bits."""
+        providers = self._providers[1:] if self._provider == TENSORRT else self._providers
+        return [(name, {**options, **({"use_tf32": "0"} if name == CUDA else {})}) for name, options in providers]
 
     def _tell_of_others(self) -> None:
         """Names the operators of nodes that did not come to the device."""

@@ -18,6 +18,17 @@ TENSORRT = "TensorrtExecutionProvider"
 # there even in a model that is otherwise all on the GPU.
 _PROVIDERS: Mapping[str, tuple[str, ...]] = {"cpu": (), "cuda": (CUDA,), "tensorrt": (TENSORRT, CUDA)}
 _ALGORITHM = "cudnn_conv_algo_search"
+_GROWTH = "arena_extend_strategy"
+
+
+# What TensorRT's provider says of a model that it takes in several parts: it would need bounds for what goes from one
+# to the other too, which only it knows (onnxruntime, issue 17434).
+NEEDS_MORE_BOUNDS = "dynamic shape inputs with associated profiles"
+
+
+def without_bounds(options: Mapping[str, str]) -> dict[str, str]:
+    """TensorRT's options with the bounds left to what it meets: a new engine for each larger number of rows."""
+    return {name: value for name, value in options.items() if not name.startswith("trt_profile_")}
 
 
 def providers_for(
@@ -26,7 +37,8 @@ def providers_for(
     """The providers to ask for, best first, each with its options.
 
     The algorithm of a convolution is searched for exhaustively only in a model that is `fixed`: it meets one shape. For
-    others each new shape would be searched for again, which costs more than the best algorithm wins.
+    others each new shape would be searched for again, which costs more than the best algorithm wins. Memory is taken as
+    it is needed and not in powers of two: there are few shapes, and others may share the GPU.
 
     Args:
         device: `auto`, `cpu`, `cuda` or `tensorrt`. `auto` is the GPU when this worker has one, else the CPU.
@@ -51,5 +63,5 @@ def providers_for(
             f'{", ".join(available)}); install it with `pip install "batch-score[gpu]"` in place of onnxruntime, or '
             "choose --device cpu"
         )
-    options = {CUDA: {_ALGORITHM: "EXHAUSTIVE" if fixed else "HEURISTIC"}}
+    options = {CUDA: {_ALGORITHM: "EXHAUSTIVE" if fixed else "HEURISTIC", _GROWTH: "kSameAsRequested"}}
     return [(name, options.get(name, {})) for name in (*chain, CPU)]

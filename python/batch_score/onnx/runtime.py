@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batch_score.errors import ScorerError
-from batch_score.onnx.providers import CPU
+from batch_score.errors import DeviceError, ScorerError
+from batch_score.faults import fault_of, is_device_absent, is_device_lost, is_memory_fault
+from batch_score.onnx.providers import CPU, TENSORRT
 from batch_score.onnx.reason import reason, unloadable
 from batch_score.onnx.signature import ModelSignature, ValueSpec, dtype_of
 
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
+    from batch_score.minibatch import Fault
     from batch_score.onnx.binding import InputPlan
     from batch_score.onnx.feeding import Feeding
 
@@ -63,7 +67,8 @@ def open_session(
         content: The model itself where it is not the file's.
 
     Raises:
-        ScorerError: The model cannot be loaded, or the session runs on another provider than the first.
+        ScorerError: The model cannot be loaded, or the library of the first provider.
+        DeviceError: The device has no room for the model, or cannot be used.
     """
     runtime = _import_runtime()
     options = runtime.SessionOptions()
@@ -72,16 +77,18 @@ def open_session(
     options.inter_op_num_threads = 1
     wanted = providers[0][0]
     if wanted != CPU:
-        if hasattr(runtime, "preload_dlls"):
-            runtime.preload_dlls()  # CUDA may have come in packages, where the loader does not look
+        _load_packaged_libraries(runtime, wanted)
         # Waiting threads spin by default; beside a GPU they would take the cores that read and encode.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry(_RECORD_ASSIGNMENT, "1")
     session = _open(runtime, path, options, providers, content)
     got = session.get_providers()[0]
     if got != wanted:
-        why = unloadable(_libraries(runtime), wanted) or "see the worker's log for the reason, or choose --device cpu"
-        raise ScorerError(f"the model {path} was to run on {wanted}, but ONNX Runtime could only offer {got}: {why}")
+        why = unloadable(_libraries(runtime), wanted)
+        said = f"the model {path} was to run on {wanted}, but ONNX Runtime could only offer {got}"
+        if why:
+            raise ScorerError(f"{said}: {why}")
+        raise DeviceError(f"{said}; see the worker's log for the reason, or choose --device cpu")
     return session
 
 
@@ -147,7 +154,21 @@ def _open(
         return runtime.InferenceSession(content or str(file), options, providers=requested, enable_fallback=0)
     except Exception as error:  # the runtime's exceptions have no base class of their own
         why = unloadable(_libraries(runtime), providers[0][0]) or reason(str(error))
-        raise ScorerError(f"the model {path} cannot be loaded by ONNX Runtime: {why}") from error
+        kind = DeviceError if _concerns_device(fault_of(error)) else ScorerError
+        raise kind(f"the model {path} cannot be loaded by ONNX Runtime: {why}") from error
+
+
+def _concerns_device(fault: Fault) -> bool:
+    return is_memory_fault(fault) or is_device_lost(fault) or is_device_absent(fault)
+
+
+def _load_packaged_libraries(runtime: Any, provider: str) -> None:
+    """Loads what a provider needs from where packages bring it, and the loader does not look."""
+    if hasattr(runtime, "preload_dlls"):
+        runtime.preload_dlls()
+    if provider == TENSORRT:
+        with suppress(ImportError):
+            import_module("tensorrt_libs")
 
 
 def _libraries(runtime: Any) -> Path:

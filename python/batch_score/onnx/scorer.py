@@ -49,6 +49,7 @@ class OnnxScorer:
 
         Raises:
             ScorerError: The model cannot be loaded, or the device that was asked for cannot be had.
+            DeviceError: The device has no room for the model, or cannot be used.
         """
         self._model = LoadedModel(self._spec, self._note)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from batch_score import entry_script
 from batch_score.dataset.base import FileBatch
 from batch_score.entry_script import MiniBatchContext
+from batch_score.gpu.placement import MASK
 from batch_score.logs.tree import LogTree
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ class ModelScorer:
     def __init__(self, spec: ModelSpec) -> None:
         from batch_score.onnx.scorer import OnnxScorer  # noqa: PLC0415 - onnxruntime is an optional package
 
-        self._model = OnnxScorer(spec)
+        self._model = OnnxScorer(spec.on(os.environ.get(MASK, "")))
 
     def init(self) -> None:
         """Loads the model."""
