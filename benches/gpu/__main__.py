@@ -33,6 +33,8 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path(tempfile.gettempdir(), "batch-score-gpu"))
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--small", action="store_true", help="a few rows and images, to see that it works")
+    parser.add_argument("--megabytes", type=int, default=Size.megabytes, help="size of the tables; scored four times")
+    parser.add_argument("--images", type=int, default=Size.images, help="how many images")
     parser.add_argument("--sweep", type=_numbers, default=SWEEP, help="numbers of reading threads, e.g. 1,2,4")
     parser.add_argument("--results", type=Path, default=facts.RESULTS, help="where records are kept")
     return parser.parse_args(arguments)
@@ -50,10 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
     inventory = read_devices()
     units = usable(inventory.devices, os.environ.get("CUDA_VISIBLE_DEVICES"))
     if options.device == "cuda" and not units:
-        return _ended(f"skipped, because no GPU is usable: {inventory.reason or 'CUDA_VISIBLE_DEVICES hides all'}", 0)
+        return _ended(f"skipped, because no GPU is usable: {inventory.lacking or 'CUDA_VISIBLE_DEVICES hides all'}", 0)
     uuid = units[0].uuid if options.device == "cuda" else ""
     options.data.mkdir(parents=True, exist_ok=True)
-    size = SMALL if options.small else Size()
+    size = SMALL if options.small else Size(megabytes=options.megabytes, images=options.images)
     bench = Bench(options.data, size, options.device, uuid, facts.usable_cores())
     try:
         works = _measured(bench, options.sweep)
@@ -63,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     machine = facts.machine_facts()
     record = {
         "datetime": now.isoformat(timespec="seconds"),
-        "machine": {**machine, "gpu": units[0].product if units else None, "driver": inventory.driver},
+        "machine": {**machine, "gpu": units[0].product if uuid else None, "driver": inventory.driver},
         "commit": facts.commit(),
         "packages": facts.packages(),
         "options": {"device": options.device, **asdict(size)},

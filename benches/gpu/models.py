@@ -1,7 +1,9 @@
-"""A network of ResNet-50's shape; its weights are random, so that nothing has to be downloaded."""
+"""Networks whose weights are random, so that nothing has to be downloaded."""
 
 import numpy as np
-from tests.models import FLOAT, UINT8, node, save, value
+from tests.models import FLOAT, STRING, UINT8, node, save, value
+
+LABELS = ["low", "middle", "high"]
 
 
 class _Network:
@@ -54,3 +56,15 @@ def resnet(path, *, width=64, blocks=(3, 4, 6, 3), classes=1000, side=224):
     net.nodes.append(node("MatMul", [last, "w"], ["scores"]))
     image, scores = value("image", UINT8, ["N", 3, side, side]), value("scores", FLOAT, ["N", classes])
     return save(path, [image], [scores], net.nodes, net.weights)
+
+
+def labels(path, inputs):
+    """A product on the GPU whose largest column becomes a text on the CPU: `x [N, inputs]` to `label [N]`."""
+    weights = np.random.default_rng(7).normal(size=(inputs, len(LABELS))).astype(np.float32)
+    classes = list(range(len(LABELS)))
+    nodes = [
+        node("MatMul", ["x", "w"], ["scores"]),
+        node("ArgMax", ["scores"], ["class"], axis=1, keepdims=0),
+        node("LabelEncoder", ["class"], ["label"], domain="ai.onnx.ml", keys_int64s=classes, values_strings=LABELS),
+    ]
+    return save(path, [value("x", FLOAT, ["N", inputs])], [value("label", STRING, ["N"])], nodes, {"w": weights})

@@ -16,7 +16,10 @@ from benches.peers.measure import ROOT
 from batch_score import _native
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-PACKAGES = ("daft", "duckdb", "numpy", "onnx", "onnxruntime", "pandas", "polars", "psutil", "pyarrow", "ray")
+PACKAGES = (
+    *("daft", "duckdb", "numpy", "onnx", "onnxruntime", "pandas", "polars", "psutil", "pyarrow", "ray"),
+    *("onnxruntime-gpu", "nvidia-cuda-runtime", "nvidia-cudnn-cu13", "nvidia-cublas", "nvidia-ml-py"),
+)
 NOISE = re.compile(r"\((?:r|tm)\)|\bcpu\b|\bprocessor\b|@.*$", re.IGNORECASE)
 
 

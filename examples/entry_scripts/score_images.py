@@ -44,7 +44,8 @@ def init() -> None:
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     provider = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}) if on_gpu else "CPUExecutionProvider"
-    session = onnxruntime.InferenceSession(arguments.model, options, providers=[provider])
+    # Without the last argument a GPU that fails would be replaced by the CPU, unasked.
+    session = onnxruntime.InferenceSession(arguments.model, options, providers=[provider], enable_fallback=0)
     if on_gpu and session.get_providers()[0] != "CUDAExecutionProvider":
         raise RuntimeError("the model does not run on the GPU; is onnxruntime-gpu installed?")
     pool, batch = ThreadPoolExecutor(arguments.threads), arguments.batch

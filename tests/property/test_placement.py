@@ -49,14 +49,17 @@ def meanings(devices):
 
 
 def twin(devices, mask):
-    """The usable units by definition: all, or what the entries name up to the first that names nothing new."""
+    """The usable units by definition: all, or what the entries name up to the first of another kind or of nothing."""
     if mask is None:
         return [uuid for device in devices for uuid in whole(device)]
     known, seen = meanings(devices), []
     for entry in mask.split(","):
         named = known.get(entry)
-        if named is None or set(named) & set(seen):
+        kinds = {text[:4] if text[:4] in ("GPU-", "MIG-") else "" for text in (entry, mask)}
+        if named is None or len(kinds) == 2:
             return seen
+        if set(named) & set(seen):
+            return []
         seen += named
     return seen
 

@@ -45,6 +45,7 @@ MACHINE = {
             "slices": [None, SLICES[0], None, SLICES[1]],
         },
         {"lost": True},
+        {"uuid": "GPU-dddd", "name": "Seen from a sandbox", "unsaid": 999},
     ],
 }
 READ = """
@@ -150,14 +151,21 @@ def test_a_cut_gpu_has_its_slices_and_none_for_what_the_driver_does_not_say(read
 @needs_cargo
 def test_a_lost_gpu_is_reported_and_hides_no_other(read):
     inventory = read["inventory"]
-    assert [device["index"] for device in inventory["devices"]] == [0, 1]
+    assert [device["index"] for device in inventory["devices"]] == [0, 1, 3]
     assert inventory["unreadable"] == ["GPU 2 cannot be opened: GPU is lost"]
     assert (inventory["driver"], inventory["reason"]) == ("550.1", "")
 
 
 @needs_cargo
+def test_a_gpu_that_answers_nothing_but_unknown_errors_can_be_used_all_the_same(read):
+    device = read["inventory"]["devices"][2]
+    assert (device["uuid"], device["memory_total"], device["processes"]) == ("GPU-dddd", None, [])
+    assert all(samples[-1]["uuid"] == "GPU-dddd" for samples in read["samples"])
+
+
+@needs_cargo
 def test_a_sample_holds_use_power_and_processes_and_a_slice_its_memory(read):
-    whole, *slices = read["samples"][0]
+    whole, *slices, _ = read["samples"][0]
     assert whole == {
         "index": 0,
         "uuid": "GPU-aaaa",
@@ -179,7 +187,8 @@ def test_a_sample_holds_use_power_and_processes_and_a_slice_its_memory(read):
 
 @needs_cargo
 def test_a_gpu_lost_while_sampling_is_logged_once_and_left_out(read):
-    assert [[sample["uuid"] for sample in taken] for taken in read["samples"][1:]] == [["MIG-cccc", "MIG-dddd"]] * 2
+    left = ["MIG-cccc", "MIG-dddd", "GPU-dddd"]
+    assert [[sample["uuid"] for sample in taken] for taken in read["samples"][1:]] == [left] * 2
     assert read["log"].count("GPU 0 is no longer sampled, because it stopped answering: GPU is lost") == 1
 
 

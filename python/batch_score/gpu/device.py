@@ -109,6 +109,11 @@ class Inventory:
     unreadable: tuple[str, ...] = ()
     driver: str = ""
 
+    @property
+    def lacking(self) -> str:
+        """Why there are no GPUs, or not all, in one line; empty if they are all there."""
+        return self.reason or "; ".join(self.unreadable)
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:

@@ -19,13 +19,14 @@ logger = logging.getLogger(__name__)
 _WORD_BITS = 64
 _MILLIWATTS = 1000
 
-# An optional reading may be missing on a product, in a driver or inside a container without being wrong.
-_NOT_SAID = (
-    pynvml.NVML_ERROR_NOT_SUPPORTED,
-    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
-    pynvml.NVML_ERROR_NO_PERMISSION,
-    pynvml.NVML_ERROR_NOT_FOUND,
-    pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH,
+# What says that the device itself is gone. Any other error of a reading means that this product, driver or container
+# does not have it, whatever its number: under WSL it is "unknown error", in sandboxes "operating system".
+_GONE = (
+    pynvml.NVML_ERROR_UNINITIALIZED,
+    pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
+    pynvml.NVML_ERROR_GPU_IS_LOST,
+    pynvml.NVML_ERROR_RESET_REQUIRED,
+    pynvml.NVML_ERROR_GPU_NOT_FOUND,
 )
 
 _COMPUTE_MODES = {
@@ -255,9 +256,9 @@ def _reading(read: Callable[..., Any], *arguments: object) -> Any:
     try:
         return read(*arguments)
     except pynvml.NVMLError as error:
-        if error.value in _NOT_SAID:
-            return None
-        raise
+        if error.value in _GONE:
+            raise
+        return None
 
 
 def _text(value: str | bytes) -> str:

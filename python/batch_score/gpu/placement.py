@@ -1,13 +1,15 @@
 """Which worker gets which GPU, and how many workers there are. Pure.
 
-The outer `CUDA_VISIBLE_DEVICES` is read as CUDA reads it, and never widened: an entry that names nothing hides every
-later one.
+The outer `CUDA_VISIBLE_DEVICES` is read as CUDA reads it, and never widened: an entry that names nothing, or is of
+another kind than the first, hides every later one, and one that names a device again hides all. The second and third
+rule are those of PyTorch (`torch.cuda`), which does as the driver does.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Literal
 
 from batch_score.errors import ConfigError
@@ -95,11 +97,13 @@ def usable(devices: Sequence[Device], visible: str | None) -> list[Unit]:
     if visible is None:
         return [unit for device in devices for unit in _units(device)]
     units: dict[str, Unit] = {}
-    for entry in visible.split(","):
-        named = _named(entry.strip(), devices)
-        # What CUDA makes of a device named twice is not documented; to stop there cannot widen the mask.
-        if named is None or any(unit.uuid in units for unit in named):
+    entries = [entry.strip() for entry in visible.split(",")]
+    for entry in takewhile(lambda entry: _kind(entry) == _kind(entries[0]), entries):
+        named = _named(entry, devices)
+        if named is None:
             break
+        if any(unit.uuid in units for unit in named):
+            return []
         units.update((unit.uuid, unit) for unit in named)
     return list(units.values())
 
@@ -219,6 +223,10 @@ def _slice_unit(device: Device, part: MigSlice) -> Unit:
 def _product(device: Device) -> str:
     capability = "" if device.compute_capability is None else ", compute {}.{}".format(*device.compute_capability)
     return device.name + capability
+
+
+def _kind(entry: str) -> str:
+    return next((kind for kind in ("GPU-", "MIG-") if entry.startswith(kind)), "index")
 
 
 def _named(entry: str, devices: Sequence[Device]) -> list[Unit] | None:

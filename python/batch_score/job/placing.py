@@ -33,7 +33,8 @@ def placement(config: ParallelRunConfig, inventory: Inventory) -> tuple[list[Ass
     cpu_only = config.device == "cpu"
     units = [] if cpu_only else usable(inventory.devices, given.get(MASK))
     if config.device in ("cuda", "tensorrt") and not units:
-        why = inventory.reason or f"{MASK}={given.get(MASK)} leaves none"
+        mask = "" if given.get(MASK) is None else f"{MASK}={given[MASK]} leaves none"
+        why = "; ".join(filter(None, [inventory.lacking, mask])) or "none admits a process"
         raise ScorerError(f"device {config.device} was asked for, but no GPU is usable: {why}")
     if config.gpus:
         units = chosen(units, config.gpus)

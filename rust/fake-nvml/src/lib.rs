@@ -53,12 +53,17 @@ fn device(handle: Handle) -> Result<&'static Device, c_int> {
     if found.lost { Err(GPU_IS_LOST) } else { Ok(found) }
 }
 
+/// What a device says, or the code with which it answers.
+fn said<T>(handle: Handle, read: impl FnOnce(&'static Device) -> Option<T>) -> Result<T, c_int> {
+    let device = device(handle)?;
+    read(device).ok_or(device.unsaid.unwrap_or(NOT_SUPPORTED))
+}
+
 /// Puts what a device says into the caller's memory.
-unsafe fn tell<T>(handle: Handle, place: *mut T, read: impl FnOnce(&Device) -> Option<T>) -> c_int {
-    match device(handle).map(read) {
+unsafe fn tell<T>(handle: Handle, place: *mut T, read: impl FnOnce(&'static Device) -> Option<T>) -> c_int {
+    match said(handle, read) {
         Err(code) => code,
-        Ok(None) => NOT_SUPPORTED,
-        Ok(Some(value)) => {
+        Ok(value) => {
             // SAFETY: the caller gives the address of a variable of this type.
             unsafe { place.write(value) };
             SUCCESS
@@ -298,10 +303,9 @@ pub unsafe extern "C" fn nvmlDeviceGetComputeRunningProcesses_v3(
     count: *mut c_uint,
     place: *mut Process,
 ) -> c_int {
-    let processes = match device(handle).map(|device| device.processes.as_deref()) {
+    let processes = match said(handle, |device| device.processes.as_deref()) {
         Err(code) => return code,
-        Ok(None) => return NOT_SUPPORTED,
-        Ok(Some(processes)) => processes,
+        Ok(processes) => processes,
     };
     // SAFETY: `count` is the caller's, and says for how many processes there is room.
     unsafe {
@@ -325,10 +329,9 @@ pub unsafe extern "C" fn nvmlDeviceGetCpuAffinity(
     words: c_uint,
     mask: *mut c_ulong,
 ) -> c_int {
-    let cpus = match device(handle).map(|device| device.cpus.as_deref()) {
+    let cpus = match said(handle, |device| device.cpus.as_deref()) {
         Err(code) => return code,
-        Ok(None) => return NOT_SUPPORTED,
-        Ok(Some(cpus)) => cpus,
+        Ok(cpus) => cpus,
     };
     for word in 0..words {
         let bits = cpus.iter().filter(|&&cpu| cpu / 64 == word).fold(0, |bits, cpu| bits | 1 << (cpu % 64));

@@ -1,6 +1,6 @@
 //! The machine that the library speaks of, as a JSON file has it.
 //!
-//! What a device leaves out, it answers with "not supported", as products and drivers do.
+//! What a device leaves out, it answers with "not supported", as products and drivers do, or with a code of its own.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -28,6 +28,8 @@ pub struct Device {
     pub uuid: String,
     /// The product.
     pub name: String,
+    /// NVML's code for what is left out, 3 ("not supported") if there is none.
+    pub unsaid: Option<i32>,
     /// It has fallen off the bus.
     pub lost: bool,
     /// How many times its use can be asked for before it falls off the bus.
