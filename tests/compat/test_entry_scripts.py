@@ -6,6 +6,7 @@ import pickle
 import textwrap
 import time
 
+import pandas as pd
 import pytest
 from tests.integration.running import Command
 
@@ -299,6 +300,31 @@ def test_a_script_that_imports_nothing(sample, flowers):
     rows = [line.split() for line in done.output.read_text().splitlines()]
     assert sorted(int(row[0]) for row in rows) == list(range(len(flowers)))
     assert {tuple(row[2:]) for row in rows} == {("0", "True", "somewhere", "20")}
+
+
+BESIDE = """
+    import pandas as pd
+
+    def run(mini_batch):
+        scores = [width * 10 for width in mini_batch["petal_width"]]
+        joined = mini_batch.join(pd.DataFrame(scores, columns=["joined"]))
+        joined["series"] = pd.Series(scores)
+        joined["loc"] = [mini_batch.loc[place, "petal_width"] * 10 for place in range(len(mini_batch))]
+        return pd.concat([joined, pd.DataFrame({"beside": scores})], axis=1)
+"""
+
+
+def test_results_are_put_beside_the_rows_in_every_mini_batch(sample, flowers):
+    """As in published scripts, which count on rows that are numbered from 0 in each mini-batch."""
+    sample.write("beside.py", BESIDE)
+    done = sample.score("beside.py", "iris", "--mini-batch-size", "1KB", "--append-row-file-name", "o.csv")
+    assert done.json["mini_batches"]["succeeded"] > 2
+    found = pd.read_csv(done.output)
+    assert len(found) == len(flowers)
+    for name in ("joined", "series", "loc", "beside"):
+        assert found[name].tolist() == (found["petal_width"] * 10).tolist()
+    for _, rows in found.groupby("source")["row"]:
+        assert sorted(rows) == list(range(len(rows)))
 
 
 RETURNS = {

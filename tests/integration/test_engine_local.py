@@ -37,11 +37,11 @@ HOLDING = """
         threading.setprofile(watch)
 
     def run(rows):
-        if rows.index[0] == 1:
+        if rows["id"].iloc[0] == 1:
             written.wait()
             held.touch()
             ctypes.PyDLL(None).sleep(600)
-        return [str(row) * 5_000_000 for row in rows.index]
+        return [str(row) * 5_000_000 for row in rows["id"]]
 """
 ONE_BY_ONE = ("--mini-batch-size", 1, "--process-count-per-node", 1, "--run-dir", "r", "--run-max-try", 1)
 

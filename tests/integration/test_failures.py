@@ -16,7 +16,7 @@ FOUR_WAYS = """
 
     def run(rows):
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-        print("row", rows.index[0])
+        print("row", rows["id"].iloc[0])
         what = int(rows["id"].iloc[0])
         if what == 0:
             raise ValueError("row zero is bad")
@@ -147,13 +147,13 @@ def test_a_short_return_is_a_failed_mini_batch_only_under_a_threshold(threshold,
     """Two of four mini-batches return fewer elements; one is a frame, whose index tells what is missing."""
     script("""
         def run(rows):
-            first = rows.index[0]
-            return rows.drop(index=rows.index[1]) if first == 0 else list(range(3)) if first == 5 else rows
+            first = rows["id"].iloc[0]
+            return rows.drop(index=1) if first == 10 else list(range(3)) if first == 15 else rows
     """)
-    (tmp_path / "t.csv").write_text("id\n" + "1\n" * 20)
+    (tmp_path / "t.csv").write_text("id\n" + "".join(f"{row}\n" for row in range(10, 30)))
     result = job(
         TabularDataset.from_delimited_files("t.csv"),
-        mini_batch_size=10,
+        mini_batch_size=15,
         error_threshold=threshold,
         append_row_file_name="o.txt",
     )
@@ -371,7 +371,7 @@ def test_sys_exit_in_run_is_a_failed_try(engine, tmp_path, batch_score, script):
         import sys
 
         def run(rows):
-            if rows.index[0] == 1:
+            if rows["id"].iloc[0] == 1:
                 sys.exit("enough")
             return rows
     """)
@@ -434,7 +434,7 @@ def test_a_mini_batch_that_cannot_be_read_is_a_failed_one(tmp_path, batch_score,
         import os
 
         def run(rows):
-            if rows.index[0] == 0:
+            if rows["id"].iloc[0] == 0:
                 os.truncate("t.csv", 40)
             return rows
     """)
@@ -455,7 +455,7 @@ def test_a_mini_batch_that_cannot_be_read_is_a_failed_one(tmp_path, batch_score,
 def test_rows_under_another_header_are_a_failed_mini_batch(tmp_path, job, script):
     script("""
         def run(rows):
-            return rows if rows.index[0] == 0 else rows.assign(more=1)
+            return rows if rows["id"].iloc[0] == 0 else rows.assign(more=1)
     """)
     numbers(tmp_path / "t.csv", 2)
     dataset = TabularDataset.from_delimited_files("t.csv")

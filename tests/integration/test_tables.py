@@ -103,7 +103,7 @@ def test_the_coordinator_needs_no_more_memory_for_more_rows(form, limit, tmp_pat
 
     Parquet is made at the end, a row group at a time.
     """
-    script("def run(rows):\n    return [f'{row:0300}' for row in rows.index]\n")
+    script("def run(rows):\n    return [f'{row:0300}' for row in rows['id']]\n")
     rows = 2_000_000 if FULL else 200_000
     numbers(tmp_path / "small.csv", rows // 10)
     numbers(tmp_path / "large.csv", rows)

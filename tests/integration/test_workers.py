@@ -17,7 +17,7 @@ def test_a_replacement_has_a_new_number_and_the_old_place(tmp_path, batch_score,
             pathlib.Path(f"worker-{os.getpid()}").write_text(repr(sorted(note.items())))
 
         def run(rows):
-            if rows.index[0] == 5 and not os.path.exists("died"):
+            if rows["id"].iloc[0] == 5 and not os.path.exists("died"):
                 pathlib.Path("died").touch()
                 time.sleep(0.5)  # until nothing is read or encoded beside it, which may have been the reason as well
                 os._exit(3)
@@ -47,7 +47,7 @@ def test_a_replacement_has_a_new_number_and_the_old_place(tmp_path, batch_score,
 
 def test_mini_batches_that_a_dead_worker_only_held_are_not_blamed(tmp_path, batch_score, script):
     """One worker is sent several at once; only the one it was at has a failed try."""
-    script("import os\ndef run(rows):\n    if rows.index[0] == 7:\n        os._exit(1)\n    return rows\n")
+    script("import os\ndef run(rows):\n    if rows['id'].iloc[0] == 7:\n        os._exit(1)\n    return rows\n")
     numbers(tmp_path / "t.csv", 40)
     options = ("--mini-batch-size", 1, "--process-count-per-node", 1, "--run-max-try", 2)
     done = batch_score.run("score.py", "t.csv", *options)
@@ -160,7 +160,7 @@ def test_the_monitor_samples_while_the_job_runs(tmp_path, batch_score, script):
 
 def test_large_rows_travel_whole(tmp_path, batch_score, script):
     """Results larger than any pipe or socket buffer, from two workers at once."""
-    script("def run(rows):\n    return [str(row % 10) * 300_000 for row in rows.index]\n")
+    script("def run(rows):\n    return [str(row % 10) * 300_000 for row in rows['id']]\n")
     numbers(tmp_path / "t.csv", 60)
     options = ("--mini-batch-size", 100, "--process-count-per-node", 2, "--append-row-file-name", "o.txt")
     done = batch_score.run("score.py", "t.csv", *options)

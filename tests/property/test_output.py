@@ -152,25 +152,24 @@ def test_a_list_becomes_the_column_that_arrow_makes_of_it(values):
     assert str(made.to_pylist()) == str(wanted.to_pylist()), "as text, for NaN"
 
 
-@given(st.sets(st.integers(0, 40), min_size=1, max_size=12), st.data())
-def test_rows_chosen_by_index_are_aligned_with_their_items(ordinals, data):
-    known = np.array(sorted(ordinals))
-    chosen = data.draw(st.lists(st.sampled_from(sorted(ordinals)), max_size=20))
+@given(st.integers(1, 12), st.data())
+def test_rows_chosen_by_index_are_aligned_with_their_items(items, data):
+    chosen = data.draw(st.lists(st.integers(0, items - 1), max_size=20))
     returned = accept(pd.DataFrame({"p": range(len(chosen))}, index=pd.Index(chosen, dtype="int64", name="row")))
-    where = positions(returned, len(known), known)
-    assert known[where].tolist() == chosen
-    assert known[missing_items(where, len(known))].tolist() == sorted(ordinals - set(chosen))
+    where = positions(returned, items, indexed=True)
+    assert list(where) == chosen
+    assert list(missing_items(where, items)) == sorted(set(range(items)) - set(chosen))
 
 
-@given(st.lists(st.integers(0, 60), max_size=15), st.sets(st.integers(0, 40), max_size=12))
-def test_an_index_is_believed_only_when_every_label_is_an_ordinal(labels, ordinals):
-    known = np.array(sorted(ordinals), dtype=np.int64)
-    series = pd.Series(range(len(labels)), index=pd.Index(labels, dtype="int64"))
-    found = positions(accept(series), len(known), known)
-    if set(labels) <= ordinals:
-        assert list(found) == [sorted(ordinals).index(label) for label in labels]
-    elif len(labels) == len(ordinals):
-        assert list(found) == list(range(len(labels)))
+@given(st.lists(st.integers(-1, 6), max_size=6), st.integers(0, 6), st.sampled_from(["row", None, "other"]))
+def test_an_index_is_believed_only_when_it_is_that_of_the_mini_batch(labels, items, name):
+    series = pd.Series(range(len(labels)), index=pd.Index(labels, dtype="int64", name=name))
+    found = positions(accept(series), items, indexed=True)
+    believed = set(labels) <= set(range(items)) if name == "row" else sorted(labels) == list(range(items))
+    if believed and name != "other":
+        assert list(found) == labels
+    elif len(labels) == items:
+        assert list(found) == list(range(items))
     else:
         assert found is None
 

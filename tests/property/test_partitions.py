@@ -132,11 +132,10 @@ def test_every_row_is_in_the_one_mini_batch_of_its_combination(tree, form, keys)
             assert minibatch.whole
             assert tuple(name for name, _ in minibatch.partition) == tuple(keys)
             batch = reader.read(minibatch)
-            table = frame(batch.table, batch.ordinals)
+            table = frame(batch.table)
             assert list(table.columns) == ["v", "w", *KEYS]
-            assert list(table.index) == list(range(minibatch.rows))
-            assert [str(kind) for kind in table.dtypes] == [str(kind) for kind in frame(
-                dataset.schema.empty_table(), batch.ordinals[:0]).dtypes]  # fmt: skip
+            assert list(table.index) == batch.ordinals.tolist() == list(range(minibatch.rows))
+            assert list(map(str, table.dtypes)) == list(map(str, frame(dataset.schema.empty_table()).dtypes))
             assert all((table[name] == value).all() for name, value in minibatch.partition)
             place = places(minibatch)
             for ordinal, row in zip(table.index, table.to_dict("records"), strict=True):
@@ -215,7 +214,7 @@ def test_what_partition_by_writes_reads_back_as_the_same_rows(content, keys):
         reader, found = back.reader("/"), []
         for minibatch in planned(back.grouped(keys)):
             batch = reader.read(minibatch)
-            found.append(frame(batch.table, batch.ordinals))
+            found.append(frame(batch.table))
         read = pd.concat(found).sort_values("id", ignore_index=True)
         if "number" in keys:
             read["number"] = read["number"].astype("int64")

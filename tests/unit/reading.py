@@ -2,6 +2,7 @@
 
 import pickle
 
+import numpy as np
 import pandas as pd
 
 from batch_score.dataset.frame import frame
@@ -25,13 +26,15 @@ class Read:
         reader = pickle.loads(pickle.dumps(dataset.reader("/")))
         self.minibatches = [one for chunk in plan([dataset], size) for one in chunk]
         self.batches = [reader.read(one) for one in self.minibatches]
-        self.frames = [frame(batch.table, batch.ordinals) for batch in self.batches]
+        self.frames = [frame(batch.table) for batch in self.batches]
         self.failed = [(item.row, item.fault.message) for batch in self.batches for item in batch.failed_items]
         self.dropped = sum(batch.dropped for batch in self.batches)
 
     @property
     def whole(self):
-        return pd.concat(self.frames)
+        """All rows; the index is their place in their file."""
+        places = np.concatenate([batch.ordinals for batch in self.batches])
+        return pd.concat(self.frames).set_axis(pd.Index(places, name="row"))
 
     def column(self, name):
         return [None if pd.isna(value) else value for value in self.whole[name]]

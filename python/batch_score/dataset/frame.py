@@ -21,8 +21,8 @@ except ImportError:  # before pandas 3
     _internals = None
 
 
-def frame(table: pa.Table, ordinals: NDArray[Any]) -> pd.DataFrame:
-    """The table as a DataFrame whose index `row` holds the items' ordinals in their file.
+def frame(table: pa.Table) -> pd.DataFrame:
+    """The table as a DataFrame whose index `row` counts its rows from 0.
 
     Column dtypes depend on the settled schema alone, never on the values of one mini-batch.
     """
@@ -31,7 +31,7 @@ def frame(table: pa.Table, ordinals: NDArray[Any]) -> pd.DataFrame:
     for column in table.schema:
         if pa.types.is_boolean(column.type) and column.nullable:
             result[column.name] = result[column.name].astype(object)
-    result.index = _index(ordinals)
+    result.index = _index(table)
     return result
 
 
@@ -60,18 +60,18 @@ class Frames:
     def __init__(self) -> None:
         self._known: tuple[pa.Schema, _Form | None] | None = None
 
-    def make(self, table: pa.Table, ordinals: NDArray[Any]) -> pd.DataFrame:
-        """The table as a DataFrame; arguments and result are those of `frame`."""
+    def make(self, table: pa.Table) -> pd.DataFrame:
+        """The table as a DataFrame; argument and result are those of `frame`."""
         known = self._known  # once: other threads make frames too
         if known is None or known[0] != table.schema:
             known = self._known = table.schema, _form(table.schema)
         form = known[1]
         blocks = None if form is None else _blocks(table, form)
         if form is None or blocks is None:
-            return frame(table, ordinals)
+            return frame(table)
         # A view of the columns: a script may give them a name.
         made: pd.DataFrame = _internals.create_dataframe_from_blocks(
-            blocks, index=_index(ordinals), columns=form.columns.view()
+            blocks, index=_index(table), columns=form.columns.view()
         )
         return made
 
@@ -80,7 +80,7 @@ def _form(schema: pa.Schema) -> _Form | None:
     """The form of a schema, None if it has a column of which only the values tell what it becomes."""
     if _internals is None:
         return None
-    empty = frame(schema.empty_table(), np.empty(0, np.int64))
+    empty = frame(schema.empty_table())
     numbers: dict[np.dtype[Any], list[int]] = {}
     others: list[tuple[Any, NDArray[np.intp]]] = []
     for place, (column, dtype) in enumerate(zip(schema, empty.dtypes, strict=True)):
@@ -109,7 +109,9 @@ def _blocks(table: pa.Table, form: _Form) -> list[tuple[Any, NDArray[np.intp]]] 
     return blocks
 
 
-def _index(ordinals: NDArray[Any]) -> Any:
-    if len(ordinals) > 0 and int(ordinals[-1]) - int(ordinals[0]) + 1 == len(ordinals):
-        return pd.RangeIndex(int(ordinals[0]), int(ordinals[-1]) + 1, name=ROW)
-    return pd.Index(ordinals, name=ROW)
+def _index(table: pa.Table) -> pd.RangeIndex:
+    """From 0 in each mini-batch, as scripts expect that put a new frame or Series beside the one they were given.
+
+    Its name is how rows are known again in what a script returns (`output.align`).
+    """
+    return pd.RangeIndex(table.num_rows, name=ROW)

@@ -1,6 +1,6 @@
 """Which item of the mini-batch each returned element belongs to.
 
-The frame handed to `run()` is indexed by row ordinal, so pandas carries the tie through filters, joins and sorts.
+The frame handed to `run()` has an index called `row`, so pandas carries the tie through filters, joins and sorts.
 Everything else has only its order.
 """
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 Positions: TypeAlias = npt.NDArray[np.int64] | range
 
 
-def positions(returned: Returned, items: int, ordinals: npt.NDArray[np.integer[Any]] | None) -> Positions | None:
+def positions(returned: Returned, items: int, *, indexed: bool) -> Positions | None:
     """Finds the item of every returned element.
 
-    A DataFrame or Series is aligned by its index when every label is a row ordinal of the mini-batch; a label may
-    repeat, for several records per item. Otherwise, and for every other form, elements are aligned by position
-    when there are as many as items.
+    A DataFrame or Series is aligned by its index when that is the one of the mini-batch, as its name tells; a label
+    may repeat, for several records per item. So is one whose index has no name and each label of the mini-batch once.
+    Otherwise, and for every other form, elements are aligned by position when there are as many as items.
 
     Args:
         returned: What `run()` returned.
         items: Number of items handed to `run()`.
-        ordinals: `[items]`, the distinct row ordinals that index the frame; gaps are allowed. None for files.
+        indexed: Whether they were rows of a frame, with labels from 0, and not files.
 
     Returns:
         `[length]` positions into the items, a range if each element belongs to the item in its own place; None when
         nothing ties the elements to the items.
     """
-    if ordinals is not None and (is_frame(returned.value) or is_series(returned.value)):
-        found = _by_index(returned.value.index, ordinals)
+    if indexed and (is_frame(returned.value) or is_series(returned.value)):
+        found = _by_index(returned.value.index, items)
         if found is not None:
             return found
     return range(items) if returned.length == items else None
@@ -63,32 +63,17 @@ def missing_items(where: Positions | None, items: int) -> Positions:
     return np.flatnonzero(~present).astype(np.int64, copy=False)
 
 
-def _by_index(labels: pd.Index[Any], ordinals: npt.NDArray[np.integer[Any]]) -> Positions | None:
-    import pandas as pd  # noqa: PLC0415 - loaded already: `labels` is of it
+def _by_index(labels: pd.Index[Any], items: int) -> Positions | None:
+    """The labels, if they are known to be those of the mini-batch.
 
-    if labels.dtype.kind not in "iu" or not _may_hold_ordinals(labels, len(ordinals)):
-        return None
-    if len(labels) == len(ordinals) and np.array_equal(labels.to_numpy(), ordinals):
-        return range(len(ordinals))
-    found = pd.Index(ordinals).get_indexer(labels)
-    return found.astype(np.int64, copy=False) if (found >= 0).all() else None
-
-
-def _may_hold_ordinals(labels: pd.Index[Any], items: int) -> bool:
-    """Tells an index that came from the frame from one that merely holds small integers.
-
-    The labels of a new short frame, or of groups, look like ordinals in the first mini-batch of a file. No key is
-    better than a wrong one.
+    Labels without a name may be those of a new frame that was filtered or sorted, or of groups, whatever their
+    numbers: no key is better than a wrong one. If each label of the mini-batch is there once, it makes no difference.
     """
-    if labels.name == ROW:
-        return True
-    start, step = getattr(labels, "start", None), getattr(labels, "step", None)  # of a RangeIndex
-    fresh = (start, step) == (0, 1) and len(labels) < items
-    return labels.name is None and not fresh and not _of_pieces(labels)
-
-
-def _of_pieces(labels: pd.Index[Any]) -> bool:
-    """Whether the labels are those of several new frames one below the other: 0, 1, 0, 1, 2, ..."""
+    if labels.dtype.kind not in "iu" or labels.name not in (ROW, None):
+        return None
     values = labels.to_numpy().astype(np.int64, copy=False)
-    begins = values == 0
-    return bool(begins[1:].any() and (begins | (np.diff(values, prepend=-1) == 1)).all())
+    if labels.name is None and not (len(values) == items and np.array_equal(np.sort(values), np.arange(items))):
+        return None
+    if len(values) == items and np.array_equal(values, np.arange(items)):
+        return range(items)
+    return values if ((values >= 0) & (values < items)).all() else None

@@ -61,7 +61,7 @@ class ScriptScorer:
             from batch_score.dataset.frame import Frames  # noqa: PLC0415 - pandas is needed for tables only
 
             self._frames = Frames()
-        return self._frames.make(batch.table, batch.ordinals)
+        return self._frames.make(batch.table)
 
     def run(self, items: Any, task: Task) -> Any:
         """Calls the script's `run()`."""

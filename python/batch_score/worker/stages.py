@@ -191,7 +191,7 @@ def _where(ran: Ran) -> Positions | None:
     batch, returned = ran.loaded.batch, ran.returned
     if batch is None or returned is None:
         return None
-    return positions(returned, batch.items, batch.ordinals if isinstance(batch, TableBatch) else None)
+    return positions(returned, batch.items, indexed=isinstance(batch, TableBatch))
 
 
 def _missing(minibatch: MiniBatch, batch: Batch, returned: Returned, where: Positions | None) -> list[FailedItem]:

@@ -162,7 +162,7 @@ def test_a_run_that_failed_for_it_is_not_resumed_unless_forced(name, site):
             pathlib.Path("begun").touch()
             while not os.path.exists("changed"):
                 time.sleep(0.01)
-            assert rows.index[0] < 2_000 or os.path.exists("mended")
+            assert rows["id"].iloc[0] < 2_000 or os.path.exists("mended")
             return rows
     """)
     FORMS[name](site.folder / name, ROWS, "o")

@@ -12,7 +12,7 @@ SCRIPT = """
 
     def run(rows):
         time.sleep(0.02)
-        if rows.index[0] == 0 and not os.path.exists("failed"):
+        if rows["id"].iloc[0] == 0 and not os.path.exists("failed"):
             os.mkdir("failed")
             raise ValueError("once")
         return rows
@@ -55,7 +55,7 @@ def test_progress_is_shown_and_a_run_goes_on_in_an_earlier_year(engine, site, sh
         import pathlib
 
         def run(rows):
-            if rows.index[0] > 500 and not pathlib.Path("mended").exists():
+            if rows["id"].iloc[0] > 500 and not pathlib.Path("mended").exists():
                 raise ValueError("not yet")
             return rows
     """)

@@ -113,7 +113,7 @@ def test_no_row_is_lost_for_a_log_that_cannot_be_written(where, site, shim):
 @thorough
 def test_an_end_that_cannot_be_recorded_is_told_and_the_run_goes_on(site, shim):
     """The disk fills up while the last rows are scored; of all files `run.json` has no room."""
-    site.script(SCRIPT.replace("return rows", "return rows if rows.index[-1] < 999 else fill(rows)") + FILL)
+    site.script(SCRIPT.replace("return rows", "return rows if rows['id'].iloc[-1] < 999 else fill(rows)") + FILL)
     room = site.folder / "room"
     room.touch()
     full = {"LD_PRELOAD": str(shim), "FULL_DISK": ".run.json", "FULL_DISK_UNLESS": str(room)}

@@ -14,11 +14,11 @@ MUTE = """
         return any(frame.f_code.co_name == "_send" for frame in sys._current_frames().values())
 
     def run(rows):
-        if rows.index[0] == 1:
+        if rows["id"].iloc[0] == 1:
             while not sending():
                 time.sleep(0)
             ctypes.PyDLL(None).sleep(600)
-        return ["x" * 20_000_000 if rows.index[0] == 0 else "y"] * len(rows)
+        return ["x" * 20_000_000 if rows["id"].iloc[0] == 0 else "y"] * len(rows)
 """
 LIMITS = ("--run-invocation-timeout", 2, "--run-max-try", 1)
 

@@ -14,7 +14,7 @@ HANGING = """
     import os, pathlib, time
 
     def run(rows):
-        if rows.index[0] > 200 and not os.path.exists("go"):
+        if rows["id"].iloc[0] > 200 and not os.path.exists("go"):
             pathlib.Path("there").touch()
             {wait}
         return rows

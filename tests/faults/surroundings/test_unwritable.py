@@ -13,7 +13,7 @@ WAITING = """
     import os, pathlib, time
 
     def run(rows):
-        if rows.index[0] > 300:
+        if rows["id"].iloc[0] > 300:
             pathlib.Path("half").touch()
             while not os.path.exists("go"):
                 time.sleep(0.01)
