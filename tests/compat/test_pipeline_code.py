@@ -386,7 +386,9 @@ def test_a_dataset_can_be_a_parameter_and_an_output_a_registered_dataset(here, w
 def test_types_of_columns_can_be_declared(here, write):
     write("rows.csv", "a;b\n1;2024-01-02\n")
     table = Dataset.Tabular.from_delimited_files(
-        path="rows.csv", separator=";", set_column_types={"a": DataType.to_string(), "b": DataType.to_datetime("%Y")}
+        path="rows.csv",
+        separator=";",
+        set_column_types={"a": DataType.to_string(), "b": DataType.to_datetime("%Y-%m-%d")},
     )
     frame = table.to_pandas_dataframe()
     assert frame.a.tolist() == ["1"]
@@ -409,6 +411,29 @@ def test_registered_datasets_are_found_by_name_and_version(here, write):
     assert Dataset.get_by_name(None, "words", version=1).to_path() == [str(here / "words/a.txt")]
     with pytest.raises(InputError, match="versions of 'words' are 1, 2"):
         Dataset.get_by_name(None, "words", version=3)
+
+
+@pytest.mark.parametrize(
+    ("declare", "message"),
+    [
+        (lambda: DataType.to_datetime(formats="%Y-%d-%m"), "dates of the format '%Y-%d-%m' are not read"),
+        (lambda: DataType.to_datetime(["%F %T", "%d/%m/%Y"]), "dates of the format '%d/%m/%Y' are not read"),
+        (lambda: DataType.to_bool(["yes"], ["no"]), "true_values has 'yes'"),
+        (lambda: DataType.to_bool(true_values=["1"], false_values=["1"]), "false_values has '1'"),
+        (lambda: DataType.to_bool(mismatch_as="true"), "mismatch_as is true"),
+        (lambda: DataType.to_float(","), "the decimal mark ',' are not read"),
+    ],
+)
+def test_types_that_are_read_otherwise_than_declared_are_refused(declare, message):
+    with pytest.raises(ConfigError, match=message):
+        declare()
+
+
+def test_types_that_are_read_as_declared():
+    formats = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S.%f", "%F %R"]
+    assert DataType.to_datetime(formats) == DataType.to_datetime() == "datetime"
+    assert DataType.to_bool(["1", "True"], ["0", "False"], "error") == DataType.to_bool() == "bool"
+    assert DataType.to_float() == "float64"
 
 
 @pytest.mark.usefixtures("here")

@@ -5,6 +5,8 @@ import pytest
 from batch_score.azureml.jobs.mltable import read_mltable
 from batch_score.errors import ConfigError, InputError
 
+TYPED = "paths: [{file: a}]\ntransformations: [{convert_column_types: [{columns: a, column_type: %s}]}]"
+
 
 @pytest.fixture
 def table(tmp_path):
@@ -28,7 +30,8 @@ def test_each_reader_has_its_options_by_our_names(table):
         " support_multi_line: false, infer_column_types: false, empty_as_string: true}\n"
         "- convert_column_types:\n"
         "  - {columns: [a, b], column_type: int}\n"
-        "  - {columns: c, column_type: {datetime: {formats: ['%Y']}}}\n"
+        "  - {columns: f, column_type: {boolean: {true_values: [1, true], false_values: ['0'], mismatch_as: error}}}\n"
+        "  - {columns: c, column_type: {datetime: {formats: ['%Y-%m-%d']}}}\n"
         "- drop_columns: [d]\n- drop_columns: e\n- keep_columns: [a, c]\n"
         "- extract_columns_from_partition_format: {partition_format: '/{x}/a.csv'}\n"
     )
@@ -36,7 +39,7 @@ def test_each_reader_has_its_options_by_our_names(table):
     assert found.options == {
         "separator": ";", "header": False, "encoding": "utf8", "include_path": True, "support_multi_line": False,
         "infer_column_types": False, "empty_as_string": True, "partition_format": "/{x}/a.csv",
-        "set_column_types": {"a": "int64", "b": "int64", "c": "datetime"},
+        "set_column_types": {"a": "int64", "b": "int64", "f": "bool", "c": "datetime"},
     }  # fmt: skip
     assert (found.keep, found.drop) == (("a", "c"), ("d", "e"))
     assert table("paths: [{file: a}]\ntransformations: [read_parquet]\n").kind == "parquet"
@@ -60,6 +63,16 @@ def test_each_reader_has_its_options_by_our_names(table):
         ),
         ("pats: [{file: a}]", "unknown key 'pats'; did you mean 'paths'"),
         ("paths: [{file: a}]\ntransformations: [{keep_columns: {a: b}}]", "take names of columns"),
+        (TYPED % "{datetime: {formats: ['%Y-%m-%d', '%d/%m/%Y']}}", "dates of the format '%d/%m/%Y' are not read"),
+        (TYPED % "{datetime: {formats: '%Y-%d-%m'}}", "dates of the format '%Y-%d-%m' are not read"),
+        (TYPED % "{boolean: {true_values: [yes, 'y']}}", "true_values has 'y', but this version reads 1, True"),
+        (TYPED % "{boolean: {false_values: ['1']}}", "false_values has '1'"),
+        (TYPED % "{boolean: {mismatch_as: 'false'}}", "mismatch_as is false"),
+        (TYPED % "{boolean: {mismatch: error}}", "unknown option 'mismatch'; did you mean 'mismatch_as'"),
+        (TYPED % "{int: {formats: x}}", "int: unknown option 'formats'"),
+        (TYPED % "{datetime: '%Y'}", "must be 'name: value' lines"),
+        (TYPED % "{int: , float: }", "column_type is one type"),
+        ("paths: [{file: a}]\ntransformations: [{convert_column_types: [{columns: a}]}]", "takes columns and their"),
     ],
 )
 def test_what_cannot_be_done_is_an_error(table, text, message):

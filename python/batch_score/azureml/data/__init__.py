@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from batch_score.azureml import registered
+from batch_score.azureml.column_types import INSTEAD, bool_type, datetime_type
 from batch_score.dataset import files as own_files
 from batch_score.dataset import tabular as own_tables
 from batch_score.dataset.origin import FILE, Origin
@@ -32,18 +33,28 @@ class DataType:
     """Types of columns for `set_column_types`."""
 
     @staticmethod
-    def to_bool(*_: Any, **_others: Any) -> str:
-        """True or false."""
-        return "bool"
+    def to_bool(true_values: Any = None, false_values: Any = None, mismatch_as: Any = None) -> str:
+        """True or false.
+
+        Raises:
+            ConfigError: The values are other ones than true, false, 1 and 0, or a mismatch is to be a value.
+        """
+        return bool_type(true_values, false_values, mismatch_as)
 
     @staticmethod
-    def to_datetime(*_: Any, **_others: Any) -> str:
-        """A date with a time; the formats that are given are not needed."""
-        return "datetime"
+    def to_datetime(formats: Any = None) -> str:
+        """A date with a time.
+
+        Raises:
+            ConfigError: A format is not ISO 8601, the only one that is read.
+        """
+        return datetime_type(formats)
 
     @staticmethod
-    def to_float(*_: Any, **_others: Any) -> str:
-        """A number of 64 bits."""
+    def to_float(decimal_mark: str = ".") -> str:
+        """A number of 64 bits; ConfigError for another decimal mark than a point."""
+        if decimal_mark != ".":
+            raise ConfigError(f"numbers with the decimal mark {decimal_mark!r} are not read by this version; {INSTEAD}")
         return "float64"
 
     @staticmethod

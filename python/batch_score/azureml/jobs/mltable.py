@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batch_score.azureml.column_types import bool_type, datetime_type
 from batch_score.azureml.nearest import check_names
 from batch_score.config import yaml_mapping
 from batch_score.dataset.origin import FILE
@@ -24,6 +25,11 @@ HEADERS = {
     "all_files_different_headers": True,
 }
 TYPES = {"int": "int64", "float": "float64", "string": "string", "boolean": "bool", "datetime": "datetime"}
+# What may be said of a type, and what becomes of that.
+DETAILED: Mapping[str, tuple[tuple[str, ...], Callable[..., str]]] = {
+    "boolean": (("true_values", "false_values", "mismatch_as"), bool_type),
+    "datetime": (("formats",), datetime_type),
+}
 # Options of the original's readers by our names.
 COMMON = {"include_path_column": "include_path", "encoding": "encoding"}
 DELIMITED = {
@@ -149,12 +155,30 @@ def _partition(table: Table, value: Any, path: Path) -> Table:
 def _types(table: Table, value: Any, path: Path) -> Table:
     types = dict(table.options.get("set_column_types") or {})
     for one in value or ():
+        if not isinstance(one, dict) or not {"columns", "column_type"} <= set(one):
+            raise ConfigError(f"{path}: convert_column_types takes columns and their column_type, not {one!r}")
         check_names(one, ("columns", "column_type"), f"{path}: convert_column_types", "option")
         columns = [one["columns"]] if isinstance(one["columns"], str) else one["columns"]
-        kind = next(iter(one["column_type"])) if isinstance(one["column_type"], dict) else one["column_type"]
-        check_names([kind], TYPES, f"{path}: convert_column_types", "type")
-        types |= dict.fromkeys(map(str, columns), TYPES[kind])
+        types |= dict.fromkeys(map(str, columns), _type(one["column_type"], f"{path}: convert_column_types"))
     return replace(table, options={**table.options, "set_column_types": types})
+
+
+def _type(given: Any, where: str) -> str:
+    """Our name of a type, which may have details: `datetime`, or `datetime` with `formats` below it."""
+    if not isinstance(given, dict):
+        given = {given: None}
+    if len(given) != 1:
+        raise ConfigError(f"{where}: column_type is one type with its details, not {given!r}")
+    ((kind, details),) = given.items()
+    check_names([kind], TYPES, where, "type")
+    known, found = DETAILED.get(kind, ((), None))
+    if details is not None and not isinstance(details, dict):
+        raise ConfigError(f"{where}: the details of {kind} must be 'name: value' lines, found {details!r}")
+    check_names(details or (), known, f"{where}: {kind}", "option")
+    try:
+        return TYPES[kind] if found is None else found(**(details or {}))
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def _keep(table: Table, value: Any, path: Path) -> Table:
