@@ -10,7 +10,7 @@ from batch_score.azureml.data import Dataset, DatasetConsumptionConfig, OutputFi
 from batch_score.azureml.data.dataset_factory import DataType
 from batch_score.azureml.pipeline.core import Pipeline, PipelineParameter, StepSequence
 from batch_score.azureml.pipeline.steps import ParallelRunConfig, ParallelRunStep, PythonScriptStep
-from batch_score.errors import ConfigError, InputError, JobFailedError
+from batch_score.errors import ConfigError, InputError, JobFailedError, RecordError
 
 NOTEBOOK = """
     from batch_score.azureml.core import Experiment, Workspace
@@ -394,6 +394,10 @@ def test_types_of_columns_can_be_declared(here, write):
     assert frame.a.tolist() == ["1"]
     assert frame.b.dt.year.tolist() == [2024]
     assert Dataset.Tabular.from_delimited_files("rows.csv", header=False, separator=";").schema.names != ["a", "b"]
+    write("numbers.csv", "a\n1\nx\n3\n")
+    table = Dataset.Tabular.from_delimited_files("numbers.csv", set_column_types={"a": DataType.to_long()})
+    with pytest.raises(RecordError, match=r"numbers.csv: row 1 cannot be read: column 'a': .*'x'; correct it"):
+        table.to_pandas_dataframe()
     assert here
 
 

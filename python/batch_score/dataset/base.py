@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 
 from batch_score.dataset.description import Description, rows_at
+from batch_score.errors import RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -60,6 +61,18 @@ class TableBatch:
     def items(self) -> int:
         """Number of readable items."""
         return len(self.ordinals)
+
+    def all_rows(self) -> pa.Table:
+        """The table of a batch that has all its rows.
+
+        Raises:
+            RecordError: A row could not be read; the message names the first one.
+        """
+        for item in self.failed_items:
+            raise RecordError(
+                f"{item.source}: row {item.row} cannot be read: {item.fault.message}; correct it, or leave it out"
+            )
+        return self.table
 
     def part(self, minibatch: MiniBatch, start: int, stop: int) -> TableBatch:
         """What this batch of a whole mini-batch has at some positions; the rows are not copied.

@@ -12,7 +12,7 @@ import pyarrow as pa
 from batch_score.arrow import compute as pc
 from batch_score.arrow import parquet as pq
 from batch_score.column import as_column
-from batch_score.errors import ConfigError, InputError, OutputError, RecordError
+from batch_score.errors import ConfigError, InputError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,12 +96,7 @@ def _tables(dataset: TabularDataset, keys: tuple[str, ...]) -> Iterator[pa.Table
     reader = dataset.reader(os.getcwd())  # noqa: PTH109 - text is what is joined
     for chunk in dataset.plan(READ_BYTES, dataset=0, first_index=0):
         for minibatch in chunk:
-            batch = reader.read(minibatch)
-            for item in batch.failed_items:
-                raise RecordError(
-                    f"{item.source}: row {item.row} cannot be read: {item.fault.message}; correct it, or leave it out"
-                )
-            table = batch.table
+            table = reader.read(minibatch).all_rows()
             for name in keys:
                 table = table.set_column(table.column_names.index(name), name, _names(name, table[name]))
             yield table

@@ -145,7 +145,7 @@ class TabularDataset(own_tables.TabularDataset):
 
         reader = self.reader(str(Path.cwd()))
         tables = [
-            reader.read(one).table.to_pandas(integer_object_nulls=True)
+            reader.read(one).all_rows().to_pandas(integer_object_nulls=True)
             for chunk in self.plan(None, dataset=0, first_index=0)
             for one in chunk
         ]
