@@ -379,7 +379,7 @@ def test_files_of_a_folder_and_an_output_named_by_the_file(here, write, command)
 
 
 def test_partition_keys_of_folders_that_a_step_has_written(write, command):
-    """One mini-batch for each store and brand, whose values are in the paths and come back as columns."""
+    """One mini-batch for each store and brand, whose values are in the paths and come back as columns, if kept."""
     write("sales.csv", "store,brand,amount\n" + "".join(f"s{i % 3},b{i % 2},{i}\n" for i in range(60)))
     write(
         "code/split.py",
@@ -392,8 +392,9 @@ def test_partition_keys_of_folders_that_a_step_has_written(write, command):
             (out / store / brand).mkdir(parents=True)
             part.drop(columns=["store", "brand"]).to_parquet(out / store / brand / "part.parquet", index=False)
         (out / "MLTable").write_text(
-            "paths: [{pattern: ./**/*.parquet}]\\ntransformations:\\n  - read_parquet\\n"
-            "  - extract_columns_from_partition_format: {partition_format: '/{store}/{brand}/part.parquet'}\\n"
+            "paths: [{pattern: ./**/*.parquet}]\\ntransformations:\\n  - read_parquet: {include_path_column: true}\\n"
+            "  - extract_columns_from_partition_format: '{store}/{brand}/{file_name}.{extension}'\\n"
+            "  - drop_columns: [Path, brand, file_name, extension]\\n"
         )
         """,
     )
@@ -402,7 +403,7 @@ def test_partition_keys_of_folders_that_a_step_has_written(write, command):
         """
         def run(mini_batch, context):
             keys = context.partition_key_value
-            assert list(mini_batch.columns) == ["amount", "store", "brand"]
+            assert list(mini_batch.columns) == ["amount", "store"]
             return [f"{keys['store']} {keys['brand']} {len(mini_batch)} {mini_batch['amount'].sum()}"]
         """,
     )

@@ -362,6 +362,9 @@ def test_a_script_step_finds_a_table_among_its_inputs(here, write):
     table = Dataset.Tabular.from_delimited_files("readings.csv").drop_columns("a")
     with pytest.raises(ConfigError, match="there is no column 'c'; the columns are b"):
         table.keep_columns("c")
+    table = Dataset.Tabular.from_delimited_files("readings.csv", include_path=True)
+    assert table.drop_columns("Path").schema.names == ["a", "b"]
+    assert table.keep_columns(["Path", "b"]).schema.names == ["b", "Path"]
     rows = Dataset.Tabular.from_delimited_files("readings.csv").as_named_input("rows")
     run = finished(Pipeline(None, [PythonScriptStep("sum.py", inputs=[rows])]))
     assert (run.get_steps()[0].folder / "logs/70_driver_log.txt").read_text() == "6\n"

@@ -4,13 +4,14 @@ import bz2
 import gzip
 import json
 import os
+from copy import copy
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.reading import DELIMITED, JSONL, TEXT, Read, same_for_all_sizes
+from tests.unit.reading import DELIMITED, JSONL, PARQUET, TEXT, Read, same_for_all_sizes
 
 from batch_score.dataset.fields import Matrix
 from batch_score.dataset.files import FileDataset
@@ -242,6 +243,32 @@ def test_the_path_column(file):
     assert Read(dataset).column("Path") == [str(path)] * 2
     with pytest.raises(ConfigError, match="column 'Path'"):
         DELIMITED(file("Path\n1\n"), include_path=True)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_columns_of_files_paths_and_keys_can_be_kept(tmp_path, form):
+    path = tmp_path / "s" / "2024" / f"t.{form}"
+    path.parent.mkdir(parents=True)
+    table = pd.DataFrame({"a": [1, 2], "b": [3, 4]})
+    if form == "parquet":
+        table.to_parquet(path, index=False)
+    else:
+        path.write_text(table.to_csv(index=False) if form == "csv" else table.to_json(orient="records", lines=True))
+    make = {"csv": DELIMITED, "jsonl": JSONL, "parquet": PARQUET}[form]
+    dataset = make(str(path), include_path=True, partition_format="{store}/{year:yyyy}/{file}")
+    assert dataset.schema.names == ["a", "b", "Path", "store", "year", "file"]
+    for kept in (["b", "store"], ["a", "b"], ["a", "Path", "year", "file"], ["file", "Path", "b"]):
+        found = dataset.keep(kept)
+        wanted = [name for name in dataset.schema.names if name in kept]
+        assert list(Read(found).whole.columns) == found.schema.names == wanted
+        (group,) = next(found.grouped(["store"]).plan(None, dataset=0, first_index=0))
+        assert group.partition == (("store", "s"),)
+        assert list(copy(found.reader("/")).read(group).table.column_names) == wanted
+    assert found.keep(["b"]).keep(["b"]).schema.names == ["b"]
+    with pytest.raises(ConfigError, match="there is no column 'store'; the columns are b, Path, file"):
+        found.keep(["store"])
+    with pytest.raises(ConfigError, match="of the columns of the files none is left, only Path, store; keep one of a"):
+        dataset.keep(["Path", "store"])
 
 
 def test_a_header_without_rows_is_nothing_to_score(file):

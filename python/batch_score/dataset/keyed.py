@@ -32,9 +32,10 @@ class TableReader(Protocol):
         ...
 
 
-def key_fields(partition: PartitionFormat) -> list[pa.Field[Any]]:
-    """The columns of the keys, in the order of the path."""
-    return [pa.field(name, DATE if name in partition.dates else pa.string()) for name in partition.keys]
+def key_fields(partition: PartitionFormat, columns: Sequence[str] | None = None) -> list[pa.Field[Any]]:
+    """The columns of the keys, or of those named in `columns`, in the order of the path."""
+    wanted = partition.keys if columns is None else [name for name in partition.keys if name in columns]
+    return [pa.field(name, DATE if name in partition.dates else pa.string()) for name in wanted]
 
 
 class KeyedReader:
@@ -44,16 +45,20 @@ class KeyedReader:
         reader: Reads the rows of one file.
         partition: The keys.
         base: What relative paths are relative to.
+        columns: The keys that become columns, None for all.
     """
 
-    def __init__(self, reader: TableReader, partition: PartitionFormat, base: str) -> None:
+    def __init__(
+        self, reader: TableReader, partition: PartitionFormat, base: str, columns: Sequence[str] | None = None
+    ) -> None:
         self._reader = reader
         self._partition = partition
         self._base = base
+        self._columns = columns
 
     def __copy__(self) -> KeyedReader:
         """Another one, which may be used at the same time: it opens its own files."""
-        return KeyedReader(copy(self._reader), self._partition, self._base)
+        return KeyedReader(copy(self._reader), self._partition, self._base, self._columns)
 
     def read(self, minibatch: MiniBatch) -> TableBatch:
         """The mini-batch's rows; those of several files one below the other, counted through."""
@@ -68,9 +73,9 @@ class KeyedReader:
 
     def _keyed(self, minibatch: MiniBatch) -> TableBatch:
         batch = self._reader.read(minibatch)
-        values = self._partition.values(minibatch.source, self._base)
-        fields = key_fields(self._partition)
-        columns = [_repeated(value, field, batch.items) for value, field in zip(values, fields, strict=True)]
+        values = dict(zip(self._partition.keys, self._partition.values(minibatch.source, self._base), strict=True))
+        fields = key_fields(self._partition, self._columns)
+        columns = [_repeated(values[field.name], field, batch.items) for field in fields]
         schema = pa.schema([*batch.table.schema, *fields])
         return replace(batch, table=pa.Table.from_arrays([*batch.table.columns, *columns], schema=schema))
 

@@ -26,7 +26,7 @@ from batch_score.errors import ConfigError, InputError, RecordError
 from batch_score.minibatch import MiniBatch, Range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from batch_score.dataset.fields import Matrix
     from batch_score.dataset.partition import Combination
@@ -48,6 +48,7 @@ class TabularDataset:
         origin: How the dataset was asked for; None for one that was put together by hand, which cannot be reopened.
         matrices: Columns that the scorer wants side by side instead of in a table, where they can be had so.
         partition: Keys in the paths, which are columns after all others; None for none.
+        key_columns: The keys that are columns; None for all of them.
         grouped_by: The keys of which each combination is one mini-batch; empty when the size decides.
     """
 
@@ -56,6 +57,7 @@ class TabularDataset:
     origin: Origin | None = field(default=None, compare=False)
     matrices: tuple[Matrix, ...] = ()
     partition: PartitionFormat | None = None
+    key_columns: tuple[str, ...] | None = None
     grouped_by: tuple[str, ...] = ()
     kind: ClassVar[str] = "tabular"
 
@@ -120,7 +122,7 @@ class TabularDataset:
     def schema(self) -> pa.Schema:
         """Name and type of every column that `run()` gets."""
         fields = [*self.format.schema, *([_path_field()] if self.format.include_path else [])]
-        return pa.schema(fields if self.partition is None else [*fields, *key_fields(self.partition)])
+        return pa.schema(fields if self.partition is None else [*fields, *key_fields(self.partition, self.key_columns)])
 
     @property
     def partition_keys(self) -> tuple[str, ...]:
@@ -161,6 +163,27 @@ class TabularDataset:
         folder = Path(target) if name is None else Path(target, name)
         partition_format = write_partitions(self, tuple(partition_keys), folder)
         return type(self).from_parquet_files(folder, partition_format=partition_format)
+
+    def keep(self, columns: Collection[str]) -> Self:
+        """The same rows with these columns of `schema` only, in its order; keys without a column still group.
+
+        Raises:
+            ConfigError: There is no such column, or none of them stands in the files.
+        """
+        names = self.schema.names
+        for name in columns:
+            if name not in names:
+                raise ConfigError(f"there is no column {name!r}; the columns are {', '.join(names)}")
+        in_files = [name for name in self.format.schema.names if name in columns]
+        if not in_files:
+            raise ConfigError(
+                f"of the columns of the files none is left, only {', '.join(columns) or 'none at all'}; keep one of "
+                f"{', '.join(self.format.schema.names)}"
+            )
+        found = self.select(in_files, {})
+        with_path = self.format.include_path and PATH_COLUMN in columns
+        keys = tuple(name for name in self.partition_keys if name in names and name in columns)
+        return replace(found, format=replace(found.format, include_path=with_path), key_columns=keys)
 
     def select(self, columns: Sequence[str], types: dict[str, pa.DataType], matrices: Sequence[Matrix] = ()) -> Self:
         """The same rows, of which only `columns` are read, as `types` where given; some side by side."""
@@ -265,7 +288,7 @@ class TabularDataset:
             reader = ParquetReader(self.format, base)
         else:
             reader = TextReader(self.format, base, self.matrices)
-        return reader if self.partition is None else KeyedReader(reader, self.partition, base)
+        return reader if self.partition is None else KeyedReader(reader, self.partition, base, self.key_columns)
 
     def total_bytes(self) -> int | None:
         """Bytes that the plan will cover; None when a file is compressed or decoded as a stream."""

@@ -123,17 +123,12 @@ class TabularDataset(own_tables.TabularDataset):
     def keep_columns(self, columns: str | Sequence[str], validate: bool = False) -> Self:  # noqa: FBT001, FBT002 - as existing code gives it
         """The same rows with these columns only."""
         del validate
-        wanted = [columns] if isinstance(columns, str) else list(columns)
-        names = self.format.schema.names
-        for name in wanted:
-            if name not in names:
-                raise ConfigError(f"there is no column {name!r}; the columns are {', '.join(names)}")
-        return replace(self.select([name for name in names if name in wanted], {}), narrowed=True)
+        return replace(self.keep([columns] if isinstance(columns, str) else list(columns)), narrowed=True)
 
     def drop_columns(self, columns: str | Sequence[str]) -> Self:
         """The same rows without these columns."""
         dropped = {columns} if isinstance(columns, str) else set(columns)
-        return self.keep_columns([name for name in self.format.schema.names if name not in dropped])
+        return self.keep_columns([name for name in self.schema.names if name not in dropped])
 
     def to_pandas_dataframe(self, *_: Any, **_others: Any) -> pd.DataFrame:
         """All rows, numbered from 0.

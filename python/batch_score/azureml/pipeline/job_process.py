@@ -106,7 +106,7 @@ def dataset(asked: Mapping[str, Any]) -> FileDataset | TabularDataset:
     if asked["kind"] == FILE:
         return FileDataset.from_files(asked["inputs"], **asked["options"])
     table = TabularDataset.opened(Origin(asked["kind"], tuple(asked["inputs"]), ReaderOptions(**asked["options"])))
-    names = table.format.schema.names
+    names = table.schema.names
     for name in (*asked["keep"], *asked["drop"]):
         if name not in names:
             raise ConfigError(f"column {name!r} is not in the input, whose columns are {', '.join(names)}")
@@ -114,7 +114,7 @@ def dataset(asked: Mapping[str, Any]) -> FileDataset | TabularDataset:
     if wanted == names:
         return table
     # Who resumes the job by hand would open all columns, so there is no way to do that.
-    return replace(table.select(wanted, {}), origin=None)
+    return replace(table.keep(wanted), origin=None)
 
 
 if __name__ == "__main__":

@@ -195,7 +195,7 @@ def _part(name: str, data: Any) -> DatasetPart:
     if isinstance(data, (str, os.PathLike)):
         return DatasetPart(name, FILE)
     origin = data.origin
-    keep = tuple(data.format.schema.names) if getattr(data, "narrowed", False) else ()
+    keep = tuple(data.schema.names) if getattr(data, "narrowed", False) else ()
     return DatasetPart(name, origin.kind, plain(origin.options), keep)
 
 
