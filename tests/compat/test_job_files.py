@@ -311,6 +311,8 @@ def test_an_mltable_is_read_as_it_says(here, write, command):
           - read_delimited:
               delimiter: "\\t"
               header: no_header
+              partition_size: 20971520
+              path_column: Path
               infer_column_types: false
               empty_as_string: true
           - keep_columns: [Column1, Column3]
@@ -332,7 +334,9 @@ def test_an_mltable_is_read_as_it_says(here, write, command):
             task: {entry_script: score.py, append_row_to: "${{outputs.out}}"}
     """,
     )
-    result = json.loads(command("pipeline", "pipeline.yml", "--json").stdout)
+    done = command("pipeline", "pipeline.yml", "--json")
+    assert "note: pipeline.yml: read, but without effect on this machine: partition_size\n" in done.stderr
+    result = json.loads(done.stdout)
     text = (here / result["steps"][0]["folder"] / "outputs/out/parallel_run_step.txt").read_text()
     rows = sorted(tuple(ast.literal_eval(line).values()) for line in text.splitlines())
     assert rows == [("1", "3"), ("4", ""), ("7", "9")]
@@ -392,7 +396,8 @@ def test_partition_keys_of_folders_that_a_step_has_written(write, command):
             (out / store / brand).mkdir(parents=True)
             part.drop(columns=["store", "brand"]).to_parquet(out / store / brand / "part.parquet", index=False)
         (out / "MLTable").write_text(
-            "paths: [{pattern: ./**/*.parquet}]\\ntransformations:\\n  - read_parquet: {include_path_column: true}\\n"
+            "paths: [{pattern: ./**/*.parquet}]\\ntransformations:\\n"
+            "  - read_parquet: {include_path_column: true, path_column: Path, partition_size: 9}\\n"
             "  - extract_columns_from_partition_format: '{store}/{brand}/{file_name}.{extension}'\\n"
             "  - drop_columns: [Path, brand, file_name, extension]\\n"
         )
@@ -431,6 +436,7 @@ def test_partition_keys_of_folders_that_a_step_has_written(write, command):
     )
     done = command("pipeline", "pipeline.yml", "--json")
     assert "jobs.train: partition_keys cut the input, so mini_batch_size does not count" in done.stderr
+    assert "outputs/parts: read, but without effect on this machine: partition_size" in done.stderr
     out = Path(json.loads(done.stdout)["steps"][1]["folder"], "outputs/out/parallel_run_step.txt")
     wanted = {(s, b): [i for i in range(60) if (i % 3, i % 2) == (s, b)] for s in range(3) for b in range(2)}
     assert sorted(out.read_text().splitlines()) == [

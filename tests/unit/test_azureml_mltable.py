@@ -47,6 +47,36 @@ def test_each_reader_has_its_options_by_our_names(table):
     assert (lines.kind, lines.options) == ("jsonl", {"invalid_lines": "drop"})
 
 
+SAVED = """
+paths:
+- file: rows.csv
+transformations:
+- read_delimited:
+    delimiter: ','
+    empty_as_string: false
+    encoding: utf8
+    header: all_files_same_headers
+    include_path_column: true
+    infer_column_types: true
+    partition_size: 20971520
+    path_column: Path
+    support_multi_line: false
+type: mltable
+"""
+
+
+def test_what_the_original_saves_is_read(table):
+    found = table(SAVED)
+    assert found.options["include_path"]
+    assert found.without_effect == ("partition_size",)
+    assert table(SAVED.replace("path_column: Path", "path_column: From").replace("include_path_column: true", ""))
+    for name, kind in (("read_json_lines", "jsonl"), ("read_parquet", "parquet")):
+        text = f"paths: [{{file: a}}]\ntransformations: [{{{name}: {{partition_size: 1, path_column: Path}}}}]\n"
+        assert (table(text).kind, table(text).options) == (kind, {})
+    with pytest.raises(ConfigError, match="path_column is 'From', but this version calls that column Path"):
+        table(SAVED.replace("path_column: Path", "path_column: From"))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -11,6 +11,7 @@ from batch_score.azureml.column_types import bool_type, datetime_type
 from batch_score.azureml.nearest import check_names
 from batch_score.config import yaml_mapping
 from batch_score.dataset.origin import FILE
+from batch_score.dataset.schema import PATH_COLUMN
 from batch_score.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ READERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "read_json_lines": ("jsonl", {**COMMON, "invalid_lines": "invalid_lines"}),
     "read_parquet": ("parquet", {"include_path_column": "include_path"}),
 }
+# What `mltable` writes when it saves a table: how it would cut files, and the name of the column with their paths.
+PARTITION_SIZE, PATH_NAME = "partition_size", "path_column"
 REFUSED = (
     *("filter", "skip", "take", "take_random_sample", "random_split", "convert_to_datetime", "read_delta_lake"),
     *("convert_column_types_json", "extract_partition_columns"),
@@ -61,6 +64,7 @@ class Table:
         options: Reader options.
         keep: Columns to keep, all if empty.
         drop: Columns to leave out.
+        without_effect: Options that were given and have no meaning here.
     """
 
     paths: tuple[str, ...]
@@ -68,6 +72,7 @@ class Table:
     options: Mapping[str, Any] = field(default_factory=dict)
     keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    without_effect: tuple[str, ...] = ()
 
 
 def read_mltable(folder: str) -> Table:
@@ -122,13 +127,19 @@ def _reader(name: str) -> Callable[[Table, Any, Path], Table]:
 
     def read(table: Table, value: Any, path: Path) -> Table:
         given = value or {}
-        check_names(given, known, f"{path}: {name}", "option")
-        options = {known[key]: one for key, one in given.items()}
+        check_names(given, (*known, PARTITION_SIZE, PATH_NAME), f"{path}: {name}", "option")
+        options = {known[key]: one for key, one in given.items() if key in known}
+        if options.get("include_path") and given.get(PATH_NAME, PATH_COLUMN) != PATH_COLUMN:
+            raise ConfigError(
+                f"{path}: {name}: {PATH_NAME} is {given[PATH_NAME]!r}, but this version calls that column "
+                f"{PATH_COLUMN}; write so, and read it by that name"
+            )
         if "header" in options:
             options["header"] = _header(options["header"], table, path)
         if "encoding" in options:
             options["encoding"] = str(options["encoding"]).replace("-", "").replace("_", "")
-        return replace(table, kind=kind, options={**table.options, **options})
+        unused = (PARTITION_SIZE,) if PARTITION_SIZE in given else ()
+        return replace(table, kind=kind, options={**table.options, **options}, without_effect=unused)
 
     return read
 

@@ -225,6 +225,7 @@ class JobReader:
         if kinds[name] != MLTABLE:
             return DatasetPart(name, FILES), inputs
         table = read_mltable(source.paths[0])
+        self._document.without_effect |= set(table.without_effect)
         scored = f"{name}.paths"
         inputs[scored] = Data(table.paths)
         return DatasetPart(scored, table.kind, dict(table.options), table.keep, table.drop), inputs

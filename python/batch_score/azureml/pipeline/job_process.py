@@ -71,9 +71,9 @@ def ran(asked: Mapping[str, Any]) -> RunResult:
         UsageError: Found before any worker was started.
     """
     config = ParallelRunConfig(**asked["config"])
-    datasets = tuple(dataset(one) for one in asked["datasets"])
-    *unfinished, new = (_request(config, datasets, attempt) for attempt in asked["attempts"])
     progress = Progress(sys.stderr)
+    datasets = tuple(dataset(one, progress) for one in asked["datasets"])
+    *unfinished, new = (_request(config, datasets, attempt) for attempt in asked["attempts"])
     for request in unfinished:
         try:
             return run_or_reuse(request, progress)
@@ -93,8 +93,12 @@ def _request(config: ParallelRunConfig, datasets: tuple[Any, ...], attempt: Mapp
     )
 
 
-def dataset(asked: Mapping[str, Any]) -> FileDataset | TabularDataset:
+def dataset(asked: Mapping[str, Any], progress: Progress) -> FileDataset | TabularDataset:
     """The dataset of kind, inputs and options, reduced to the columns that are wanted.
+
+    Args:
+        asked: Of a `DatasetPart`, with the paths.
+        progress: Gets a note of what has no effect.
 
     Raises:
         InputError: A file is missing or unreadable.
@@ -102,7 +106,10 @@ def dataset(asked: Mapping[str, Any]) -> FileDataset | TabularDataset:
     """
     if asked["kind"] == MLTABLE:  # it is the step before that has written it
         said = read_mltable(asked["inputs"][0])
-        return dataset({**asdict(said), "inputs": said.paths})
+        if said.without_effect:
+            unused = ", ".join(said.without_effect)
+            progress.note(f"{asked['inputs'][0]}: read, but without effect on this machine: {unused}")
+        return dataset({**asdict(said), "inputs": said.paths}, progress)
     if asked["kind"] == FILE:
         return FileDataset.from_files(asked["inputs"], **asked["options"])
     table = TabularDataset.opened(Origin(asked["kind"], tuple(asked["inputs"]), ReaderOptions(**asked["options"])))
