@@ -51,12 +51,12 @@ class Target:
     """An output of a pipeline, or of a job.
 
     Attributes:
-        kind: Its type.
+        kind: Its type; empty: not said, which makes it a folder.
         path: Where a copy of it goes, None for nowhere.
-        file_name: Name of the file in it; empty: not said.
+        file_name: What the path calls the file in it, if it is one; empty: not said.
     """
 
-    kind: str = URI_FOLDER
+    kind: str = ""
     path: str | None = None
     file_name: str = ""
 
@@ -65,6 +65,11 @@ class Target:
         """The output of a step."""
         kind = FILE if self.kind == URI_FILE else FOLDER
         return OutputPort(kind, self.file_name if kind == FILE else "", self.path)
+
+    def over(self, other: Target) -> Target:
+        """What this one says, and what only the other one does."""
+        placed = self if self.path is not None or self.file_name else other
+        return Target(self.kind or other.kind, placed.path, placed.file_name)
 
 
 def pipeline_inputs(document: Document, part: Any) -> dict[str, Bound]:
@@ -99,13 +104,12 @@ def job_inputs(
         check_names(given, declared, f"{document.path}: {where}", "input")
     found = {}
     for name in dict.fromkeys([*declared, *given]):
-        own = declared.get(name)
-        value = given.get(name, own)
+        own, place = declared.get(name), f"{where}.inputs.{name}"
         kind = str(own.get("type", "")) if isinstance(own, dict) else ""
-        bound = _bound(document, value, f"{where}.inputs.{name}", parent)
+        bound = _bound(document, given.get(name, own), place, parent, kind)
         if bound.source is None and name in given and isinstance(own, dict):
-            bound = _bound(document, own, f"{where}.inputs.{name}", parent)
-        found[name] = bound if bound.kind or not kind else Bound(bound.source, kind)
+            bound = _bound(document, own, place, parent, kind)
+        found[name] = bound
     return found
 
 
@@ -117,11 +121,13 @@ def _mapping(document: Document, part: Any, where: str) -> dict[str, Any]:
     return {str(name): value for name, value in part.items()}
 
 
-def _bound(document: Document, value: Any, where: str, parent: Mapping[str, Bound]) -> Bound:
+def _bound(document: Document, value: Any, where: str, parent: Mapping[str, Bound], declared: str = "") -> Bound:
+    """An input; where it does not say its type it is of the declared one, else of that of what it stands for."""
     if not isinstance(value, dict):
-        return _of_text(document, value, where, parent)
+        bound = _of_text(document, value, where, parent)
+        return Bound(bound.source, declared or bound.kind)
     part = document.check(value, INPUT_KEYS, where)
-    kind = str(part.get("type", ""))
+    kind = str(part.get("type", declared))
     if kind and kind not in FOLDERS | VALUES | {URI_FILE}:
         check_names([kind], FOLDERS | VALUES | {URI_FILE}, f"{document.path}: {where}", "type")
     given = part.get("path", part.get("value", part.get("default")))
@@ -135,7 +141,7 @@ def _bound(document: Document, value: Any, where: str, parent: Mapping[str, Boun
         return Bound(bound.source, kind or bound.kind)
     if kind in VALUES:
         return Bound(Value(_text(given)), kind)
-    return Bound(Data((document.local(given, where),)), kind or URI_FOLDER)
+    return Bound(Data((document.local(given, where),)), kind)
 
 
 def _of_text(document: Document, value: Any, where: str, parent: Mapping[str, Bound]) -> Bound:
@@ -175,13 +181,13 @@ def _target(document: Document, value: Any, where: str) -> Target:
     if isinstance(value, str) and expression_of(value) is None:
         value = {"path": value}
     part = document.check(value, OUTPUT_KEYS, where)
-    kind = str(part.get("type", URI_FOLDER))
-    if kind not in FOLDERS | {URI_FILE}:
+    kind = str(part.get("type", ""))
+    if kind and kind not in FOLDERS | {URI_FILE}:
         check_names([kind], FOLDERS | {URI_FILE}, f"{document.path}: {where}", "type")
     path = part.get("path")
     if path is None:
         return Target(kind)
-    name = Path(str(path)).name if kind == URI_FILE and Path(str(path)).suffix else ""
+    name = Path(str(path)).name if Path(str(path)).suffix else ""
     if REMOTE.match(str(path)):  # a place in the cloud: what is left of it is the name of the file
         document.without_effect.add(f"path of {where}")
         return Target(kind, None, name)
@@ -212,12 +218,13 @@ def job_outputs(
         text = value.get("path") if isinstance(value, dict) else value
         expression = expression_of(text)
         if expression is None:
-            if value is not None or name not in declared:
-                found[name] = _target(document, value, place)
+            found[name] = _target(document, value, place).over(declared.get(name, Target()))
             continue
         match = PARENT.fullmatch(expression)
         if match is None or match[1] != "outputs":
             raise ConfigError(f"{document.path}: {place} must be ${{{{parent.outputs.NAME}}}}, not {text}")
         check_names([match[2]], parent, f"{document.path}: {place}", "output of the pipeline")
-        found[name], bound[name] = parent[match[2]], match[2]
+        own = _target(document, {**value, "path": None} if isinstance(value, dict) else None, place)
+        found[name] = own.over(declared.get(name, Target())).over(parent[match[2]])
+        bound[name] = match[2]
     return found, bound

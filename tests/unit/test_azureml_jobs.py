@@ -1,0 +1,82 @@
+"""Files of pipelines and deployments as tasks: what becomes of what they say, before anything runs."""
+
+import textwrap
+
+import pytest
+
+from batch_score.azureml.jobs.pipeline import load_pipeline
+from batch_score.azureml.pipeline.task import Data, Made, OutputPort
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a file below the test's folder, its text without the common indentation."""
+
+    def written(name, text):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
+        return path
+
+    return written
+
+
+@pytest.fixture
+def tasks(write):
+    """The tasks of a pipeline, by name."""
+
+    def read(text):
+        return {task.name: task for task in load_pipeline(write("pipeline.yml", text)).submission.tasks}
+
+    return read
+
+
+COMPONENT = """
+    type: parallel
+    inputs: {d: {type: mltable}, n: {type: integer, default: 3}}
+    outputs: {o: {type: uri_file}}
+    input_data: ${{inputs.d}}
+    task: {entry_script: score.py, append_row_to: "${{outputs.o}}"}
+"""
+TABLE = "paths: [{file: ./a.csv}]\ntransformations: [read_delimited]\n"
+PORTS = """
+    type: pipeline
+    inputs: {d: {path: tab}, typed: {type: uri_folder, path: tab}}
+    outputs: {o: {}, named: {path: out/x.csv}}
+    jobs:
+      path: {component: parallel.yml, inputs: {d: {path: tab, mode: direct}}, outputs: {o: {mode: upload}}}
+      parent: {component: parallel.yml, inputs: {d: "${{parent.inputs.d}}"}, outputs: {o: "${{parent.outputs.o}}"}}
+      mapping:
+        component: parallel.yml
+        inputs: {d: {path: "${{parent.inputs.typed}}"}}
+        outputs: {o: {path: "${{parent.outputs.named}}", mode: upload}}
+      other:
+        component: parallel.yml
+        inputs: {d: {path: tab, type: uri_folder}}
+        outputs: {o: {type: uri_folder, path: there}}
+      none: {component: parallel.yml, inputs: {d: "${{parent.jobs.path.outputs.o}}"}}
+"""
+
+
+def test_types_are_those_of_the_component_where_the_job_says_none(write, tasks, tmp_path):
+    write("parallel.yml", COMPONENT)
+    write("tab/MLTable", TABLE)
+    found = tasks(PORTS)
+    kinds = {name: task.work.datasets[0].kind for name, task in found.items()}
+    assert kinds == {
+        "path": "delimited",
+        "parent": "delimited",
+        "mapping": "delimited",
+        "other": "file",
+        "none": "mltable",
+    }
+    file = OutputPort("file", "parallel_run_step.txt")
+    assert {name: task.outputs["o"] for name, task in found.items()} == {
+        "path": file,
+        "parent": file,
+        "mapping": OutputPort("file", "x.csv", str(tmp_path / "out" / "x.csv")),
+        "other": OutputPort("folder", "", str(tmp_path / "there")),
+        "none": file,
+    }
+    assert found["path"].inputs["d"] == Data((str(tmp_path / "tab"),))
+    assert found["none"].inputs["d"] == Made("path", "o")
