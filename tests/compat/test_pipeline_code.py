@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from batch_score.azureml.core import Workspace
 from batch_score.azureml.data import Dataset, DatasetConsumptionConfig, OutputFileDatasetConfig, PipelineData
 from batch_score.azureml.data.dataset_factory import DataType
 from batch_score.azureml.pipeline.core import Pipeline, PipelineParameter, StepSequence
@@ -441,6 +442,23 @@ def test_types_that_are_read_as_declared():
     assert DataType.to_datetime(formats) == DataType.to_datetime() == "datetime"
     assert DataType.to_bool(["1", "True"], ["0", "False"], "error") == DataType.to_bool() == "bool"
     assert DataType.to_float() == "float64"
+
+
+def test_a_table_is_partitioned_into_a_datastore_as_notebooks_do(write):
+    write("sales.csv", "store,brand,amount\ns1,b1,1\ns1,b2,2\ns2,b1,3\n")
+    sales = Dataset.Tabular.from_delimited_files("sales.csv")
+    store = Workspace.from_config().get_default_datastore()
+    for _ in range(2):  # a cell that is run again
+        found = sales.partition_by(partition_keys=["store", "brand"], target=(store, "by store"), name="by store")
+    assert found.partition_keys == ("store", "brand")
+    assert sorted(found.to_pandas_dataframe().itertuples(index=False)) == [
+        (1, "s1", "b1"), (2, "s1", "b2"), (3, "s2", "b1"),
+    ]  # fmt: skip
+    assert Dataset.get_by_name(None, "by store").to_pandas_dataframe().equals(found.to_pandas_dataframe())
+    folders = list((store.folder / "by store").iterdir())
+    assert len(folders) == 2
+    files = sales.partition_by(["store"], (store, "by store"), partition_as_file_dataset=True)
+    assert (len(files.to_path()), files.partition_keys) == (2, ("store",))
 
 
 @pytest.mark.usefixtures("here")

@@ -11,6 +11,7 @@ from batch_score.azureml.core.authentication import ServicePrincipalAuthenticati
 from batch_score.azureml.core.compute import AmlCompute, ComputeTarget
 from batch_score.azureml.core.conda_dependencies import CondaDependencies
 from batch_score.azureml.core.runconfig import DEFAULT_CPU_IMAGE, RunConfiguration
+from batch_score.azureml.core.runconfig import CondaDependencies as Dependencies
 from batch_score.errors import ConfigError, ModelError, ScorerError
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -257,6 +258,7 @@ def test_an_environment_is_put_together_as_notebooks_do(workspace):
         pip_packages=["pandas"], conda_packages=["numpy"], python_version=HERE
     )
     environment.python.conda_dependencies.add_pip_package("no-such-package-1")
+    assert Dependencies is CondaDependencies
     environment.docker.enabled = True
     environment.docker.base_image = DEFAULT_CPU_IMAGE
     assert RunConfiguration().environment.differences() == ()

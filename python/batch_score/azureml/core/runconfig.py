@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from batch_score.azureml.core.environment import Environment, Section
+from batch_score.azureml.core.environment import CondaDependencies, Environment, Section
+
+__all__ = ["DEFAULT_CPU_IMAGE", "DEFAULT_GPU_IMAGE", "CondaDependencies", "DockerConfiguration", "RunConfiguration"]
 
 # There are no images here; existing code names them.
 DEFAULT_CPU_IMAGE = "local"
