@@ -116,6 +116,14 @@ def test_each_part_tells_its_own_changes(task, tmp_path):
         parts_of(replace(task, inputs={"data": Data(("gone.txt",))}), {})
 
 
+def test_a_model_that_is_a_folder_is_not_the_file_in_it(task, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "w.txt").write_text("weights")
+    before = parts_of(replace(task, model="model"), {"zero": "id"})
+    assert changed(replace(task, model="model"), None, before) == []
+    assert changed(replace(task, model="model/w.txt"), None, before) == ["source"]
+
+
 def test_runs_below_the_code_root_are_no_source(task):
     before = parts_of(task, {"zero": "id"})
     for name in ("runs/p/1/pipeline_run.json", "runs/p/1/s/outputs/x.csv", "__pycache__/a.pyc", ".hidden"):

@@ -174,12 +174,17 @@ def job_settings(config: ParallelRunConfig) -> dict[str, Any]:
 
 def _source(task: Task) -> Any:
     """The states of the files that belong to the script, and of the model."""
-    model = None if task.model is None else listing_digest([task.model])
+    model = None if task.model is None else _model(task.model)
     name, root = _code(task.work)
     script = _script(name, root)
     if not name and root is None:
         return [model]
     return [model, str(content_hash(script)), source_states(script, root, _apart(task))]
+
+
+def _model(path: str) -> list[Any]:
+    """The state of a model: a folder that holds one file has the listing of the file, but the script finds it apart."""
+    return ["folder" if Path(path).is_dir() else "file", Path(path).name, listing_digest([path])]
 
 
 def _code(work: ScriptWork | CommandWork | ParallelWork) -> tuple[str, str | None]:
