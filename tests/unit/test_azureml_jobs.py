@@ -6,6 +6,7 @@ import pytest
 
 from batch_score.azureml.jobs.pipeline import load_pipeline
 from batch_score.azureml.pipeline.task import Data, Made, OutputPort
+from batch_score.errors import ConfigError
 
 
 @pytest.fixture
@@ -80,3 +81,53 @@ def test_types_are_those_of_the_component_where_the_job_says_none(write, tasks, 
     }
     assert found["path"].inputs["d"] == Data((str(tmp_path / "tab"),))
     assert found["none"].inputs["d"] == Made("path", "o")
+
+
+PARALLEL = """
+    type: pipeline
+    inputs: {d: {path: files}, many: 2}
+    jobs:
+      score:
+        type: parallel
+        inputs: {d: "${{parent.inputs.d}}", n: 7}
+        input_data: ${{inputs.d}}
+        task: {entry_script: score.py}
+        %s
+      said: {type: command, command: echo}
+"""
+DEPLOYMENT = """
+    endpoint_name: e
+    code_configuration: {scoring_script: score.py}
+    settings:
+      %s
+"""
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("retry_settings: {max_retries: some}", "retry_settings.max_retries must be int, got 'some'"),
+        ("retry_settings: {max_retries: 1.5}", "retry_settings.max_retries must be int, got 1.5"),
+        ("retry_settings: {max_retries: -1}", "retry_settings.max_retries must be at least 0, got -1"),
+        ("retry_settings: {timeout: soon}", "retry_settings.timeout must be float, got 'soon'"),
+        ("environment_variables: [A]", r"environment_variables must be 'NAME: value' lines, found \['A'\]"),
+    ],
+)
+def test_settings_of_the_wrong_kind_are_named(write, setting, message):
+    for name, text, inputs in (("pipeline.yml", PARALLEL, ()), ("deployment.yml", DEPLOYMENT, ("files",))):
+        with pytest.raises(ConfigError, match=rf"^\S*{name}: .*{message}"):
+            load_pipeline(write(name, text % setting), inputs=inputs)
+
+
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        ("limits: {timeout: soon}", "jobs.said.limits.timeout must be float, got 'soon'"),
+        ("limits: {timeout: 0}", "jobs.said.limits.timeout must be above 0, got 0"),
+        ("environment_variables: A", "jobs.said.environment_variables must be 'NAME: value' lines, found 'A'"),
+        ("component: {inputs: 5}", "jobs.said.inputs must be 'name: value' lines, found 5"),
+    ],
+)
+def test_what_a_command_cannot_have_is_named(tasks, job, message):
+    with pytest.raises(ConfigError, match=message):
+        tasks(PARALLEL.replace("command: echo", f"command: echo, {job}") % "")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from batch_score.azureml.jobs.document import ELSEWHERE, Keys
 from batch_score.azureml.jobs.model import model_path
-from batch_score.azureml.jobs.steps import RETRY, retried, told
+from batch_score.azureml.jobs.steps import RETRY, TOLD, retried, told, variables
 from batch_score.azureml.pipeline.task import Data, DatasetPart, OutputPort, ParallelWork, Task
 from batch_score.config import ParallelRunConfig
 from batch_score.dataset.origin import FILE
@@ -72,23 +72,27 @@ def deployment_task(document: Document, content: Mapping[str, Any], inputs: Sequ
     if not code.get("scoring_script"):
         raise ConfigError(f"{document.path}: code_configuration.scoring_script is missing; name the script")
     given = {**{name: part[name] for name in NAMED if name in part}, **settings}
-    retry = document.check(given.get("retry_settings"), RETRY, "retry_settings")
-    found = {ours: given[theirs] for theirs, ours in SETTINGS.items() if given.get(theirs) is not None}
-    try:
-        config = ParallelRunConfig(
-            entry_script=str(code["scoring_script"]),
-            source_directory=document.local(code.get("code") or ".", "code_configuration.code"),
-            **{**DEFAULTS, **found, **retried(retry)},
-        )
-    except ConfigError as error:
-        raise ConfigError(f"{document.path}: {told(error, SETTINGS)}") from error
-    variables = given.get("environment_variables") or {}
+    config = _config(document, code, given)
+    environment = variables(document, given.get("environment_variables"), "environment_variables")
     model = part.get("model")
     return Task(
         name="score",
         work=ParallelWork(config, (DatasetPart(INPUT, FILE),), output=OUTPUT),
         inputs={INPUT: Data(tuple(inputs))},
         outputs={OUTPUT: OutputPort()},
-        environment={str(name): str(value) for name, value in variables.items()},
+        environment=environment,
         model=None if model is None else model_path(document, model, "model"),
     )
+
+
+def _config(document: Document, code: Mapping[str, Any], given: Mapping[str, Any]) -> ParallelRunConfig:
+    """The settings of the job: of the script, and those that are given."""
+    retries = retried(document.check(given.get("retry_settings"), RETRY, "retry_settings"), str(document.path))
+    found = {ours: given[theirs] for theirs, ours in SETTINGS.items() if given.get(theirs) is not None}
+    root = document.local(code.get("code") or ".", "code_configuration.code")
+    try:
+        return ParallelRunConfig(
+            entry_script=str(code["scoring_script"]), source_directory=root, **{**DEFAULTS, **found, **retries}
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{document.path}: {told(error, {**TOLD, **SETTINGS})}") from error

@@ -85,21 +85,21 @@ def pipeline_inputs(document: Document, part: Any) -> dict[str, Bound]:
 
 
 def job_inputs(
-    document: Document, part: Any, declared: Mapping[str, Any], parent: Mapping[str, Bound], where: str
+    document: Document, part: Any, component: Any, parent: Mapping[str, Bound], where: str
 ) -> dict[str, Bound]:
     """The inputs of a job.
 
     Args:
         document: The file.
         part: What the job says of its inputs.
-        declared: What its component says of them.
+        component: What its component says of them.
         parent: Inputs of the pipeline.
         where: The job's key.
 
     Raises:
         ConfigError: A key is unknown, an input has no value, or a name is not one of the component's.
     """
-    given = _mapping(document, part, f"{where}.inputs")
+    given, declared = (_mapping(document, one, f"{where}.inputs") for one in (part, component))
     if declared:
         check_names(given, declared, f"{document.path}: {where}", "input")
     found = {}

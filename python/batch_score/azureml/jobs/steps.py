@@ -25,7 +25,7 @@ from batch_score.azureml.pipeline.task import (
     Value,
     symbolic,
 )
-from batch_score.config import ParallelRunConfig
+from batch_score.config import ParallelRunConfig, coerce
 from batch_score.dataset.origin import FILE as FILES
 from batch_score.errors import ConfigError
 from batch_score.flags import with_flags
@@ -58,6 +58,8 @@ SETTINGS = {
     "logging_level": "logging_level",
     "max_concurrency_per_instance": "process_count_per_node",
 }
+# As errors name them.
+TOLD = {**SETTINGS, "retry_settings.timeout": "run_invocation_timeout"}
 UNKNOWN_JOBS = ("sweep", "spark", "automl", "import", "pipeline", "data_transfer")
 
 
@@ -102,7 +104,7 @@ class JobReader:
             )
         check_names([kind], ("command", "parallel"), f"{self._document.path}: {where}", "type of job")
         job = self._document.check(job, COMMAND if kind == "command" else PARALLEL, where)
-        inputs = job_inputs(self._document, job.get("inputs"), component.get("inputs") or {}, self._inputs, where)
+        inputs = job_inputs(self._document, job.get("inputs"), component.get("inputs"), self._inputs, where)
         declared = targets(self._document, component.get("outputs"), f"{where}.outputs")
         outputs, bound = job_outputs(self._document, job.get("outputs"), declared, self._outputs, where)
         self.kinds |= {Made(name, own): one.kind for own, one in outputs.items()}
@@ -112,7 +114,7 @@ class JobReader:
             work=CommandWork(()),
             inputs={key: one.source for key, one in inputs.items() if one.source is not None},
             outputs={key: one.port for key, one in outputs.items()},
-            environment=_variables(job),
+            environment=variables(self._document, job.get("environment_variables"), f"{where}.environment_variables"),
             reuse=job.get("is_deterministic", True) is not False,
         )
         expressions = Expressions(
@@ -140,11 +142,16 @@ class JobReader:
         if not job.get("command"):
             raise ConfigError(f"{self._document.path}: {where}.command is missing; say what is to be run")
         limits = self._document.check(job.get("limits"), LIMITS, f"{where}.limits")
+        timeout = limits.get("timeout")
+        if timeout is not None:
+            timeout = coerce(f"{self._document.path}: {where}.limits.timeout", timeout, (float,))
+            if timeout <= 0:
+                raise ConfigError(f"{self._document.path}: {where}.limits.timeout must be above 0, got {timeout:g}")
         code = job.get("code")
         return CommandWork(
             command=expressions.text(str(job["command"]).strip()),
             source_directory=None if code is None else self._document.local(code, f"{where}.code"),
-            timeout=None if limits.get("timeout") is None else float(limits["timeout"]),
+            timeout=timeout,
         )
 
     def _parallel(self, base: Task, job: Mapping[str, Any], expressions: Expressions, kinds: Mapping[str, str]) -> Task:
@@ -188,7 +195,7 @@ class JobReader:
             script = self._document.local(script, f"{where}.task.entry_script")
         settings = {ours: job[theirs] for theirs, ours in SETTINGS.items() if job.get(theirs) is not None}
         retry = self._document.check(job.get("retry_settings"), RETRY, f"{where}.retry_settings")
-        settings |= retried(retry)
+        settings |= retried(retry, f"{self._document.path}: {where}")
         if job.get("partition_keys"):
             if settings.pop("mini_batch_size", None) is not None:
                 self._document.remarks.append(
@@ -204,7 +211,7 @@ class JobReader:
                 **settings,
             )
         except ConfigError as error:
-            raise ConfigError(f"{self._document.path}: {where}: {told(error, SETTINGS)}") from error
+            raise ConfigError(f"{self._document.path}: {where}: {told(error, TOLD)}") from error
 
     def _data(
         self, job: Mapping[str, Any], base: Task, expressions: Expressions, kinds: Mapping[str, str], where: str
@@ -231,11 +238,23 @@ class JobReader:
         return DatasetPart(scored, table.kind, dict(table.options), table.keep, table.drop), inputs
 
 
-def retried(retry: Mapping[str, Any]) -> dict[str, Any]:
-    """Retry settings by our names: so many retries are one more try."""
+def retried(retry: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Retry settings by our names: so many retries are one more try.
+
+    Args:
+        retry: The settings.
+        where: Begins messages.
+
+    Raises:
+        ConfigError: The number of retries is no whole number, or below 0.
+    """
     found: dict[str, Any] = {}
     if retry.get("max_retries") is not None:
-        found["run_max_try"] = int(retry["max_retries"]) + 1
+        name = f"{where}: retry_settings.max_retries"
+        retries = coerce(name, retry["max_retries"], (int,))
+        if retries < 0:
+            raise ConfigError(f"{name} must be at least 0, got {retries}")
+        found["run_max_try"] = retries + 1
     if retry.get("timeout") is not None:
         found["run_invocation_timeout"] = retry["timeout"]
     return found
@@ -256,9 +275,17 @@ def _file_port(port: OutputPort, config: ParallelRunConfig, arguments: tuple[Tex
     return replace(port, file_name=with_flags(config, [symbolic(text) for text in arguments]).append_row_file_name)
 
 
-def _variables(job: Mapping[str, Any]) -> dict[str, str]:
-    found = job.get("environment_variables") or {}
-    return {str(name): str(value) for name, value in found.items()}
+def variables(document: Document, given: Any, where: str) -> dict[str, str]:
+    """Variables of a step.
+
+    Raises:
+        ConfigError: They are no mapping.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise ConfigError(f"{document.path}: {where} must be 'NAME: value' lines, found {given!r}")
+    return {str(name): str(value) for name, value in given.items()}
 
 
 def _settings(component: Mapping[str, Any]) -> dict[str, Any]:
