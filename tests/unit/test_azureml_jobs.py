@@ -85,7 +85,7 @@ def test_types_are_those_of_the_component_where_the_job_says_none(write, tasks, 
 
 PARALLEL = """
     type: pipeline
-    inputs: {d: {path: files}, many: 2}
+    inputs: {d: {path: files}, many: 2, keys: "a,b", gone: {type: string, optional: true}}
     jobs:
       score:
         type: parallel
@@ -131,3 +131,39 @@ def test_settings_of_the_wrong_kind_are_named(write, setting, message):
 def test_what_a_command_cannot_have_is_named(tasks, job, message):
     with pytest.raises(ConfigError, match=message):
         tasks(PARALLEL.replace("command: echo", f"command: echo, {job}") % "")
+
+
+def test_settings_may_be_values_of_inputs(tasks):
+    settings = """
+        mini_batch_size: ${{parent.inputs.many}}
+        retry_settings: {max_retries: "${{inputs.n}}", timeout: "1${{ parent.inputs.many }}"}
+        environment_variables: {A: "<${{parent.inputs.many}}, ${{inputs.n}}>", B: 5}
+        error_threshold: 3
+    """
+    task = tasks(PARALLEL % settings.strip())["score"]
+    config = task.work.config
+    assert (config.mini_batch_size, config.run_max_try, config.run_invocation_timeout) == ("2", 8, 12)
+    assert config.error_threshold == 3
+    assert task.environment == {"A": "<2, 7>", "B": "5"}
+    keys = tasks(PARALLEL % "partition_keys: ${{parent.inputs.keys}}")["score"].work.config.partition_keys
+    assert keys == ("a", "b")
+    said = tasks(PARALLEL.replace("echo", 'echo, limits: {timeout: "${{parent.inputs.many}}"}') % "")["said"]
+    assert said.work.timeout == 2
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        (
+            "parent.inputs.d",
+            r"jobs.score.mini_batch_size: \$\{\{parent.inputs.d\}\} is data, but a setting needs a number",
+        ),
+        ("parent.inputs.gone", "is an optional input that was not given, but a setting needs"),
+        ("parent.inputs.may", "unknown input 'may'; did you mean 'many'"),
+        ("inputs.m", "jobs.score.mini_batch_size: unknown input 'm'"),
+        ("outputs.o", "cannot be in a setting; use"),
+    ],
+)
+def test_a_setting_can_only_be_a_number_or_text(tasks, expression, message):
+    with pytest.raises(ConfigError, match=message):
+        tasks(PARALLEL % f"mini_batch_size: ${{{{{expression}}}}}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batch_score.azureml.nearest import check_names
 from batch_score.azureml.pipeline.task import INPUT, OUTPUT, Hole, Text, Value
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from batch_score.azureml.pipeline.task import Source
 
+PARENT = "parent.inputs"
 EXPRESSION = re.compile(r"\$\{\{\s*([^{}]*?)\s*\}\}")
 OPTIONAL = re.compile(r"\$\[\[(.*?)\]\]", re.DOTALL)
 # Stands for a hole while a text is split into arguments: characters that nobody writes.
@@ -25,6 +26,42 @@ def expression_of(value: object) -> str | None:
     """What a value that is one expression and nothing else says; None for any other value."""
     match = EXPRESSION.fullmatch(value.strip()) if isinstance(value, str) else None
     return match[1] if match else None
+
+
+def settled(value: Any, inputs: Mapping[str, Source | None], parent: Mapping[str, Source | None], where: str) -> Any:
+    """A setting, in which the expressions have become the numbers and texts that they stand for.
+
+    Args:
+        value: A text, or a list or mapping of such; anything else is itself.
+        inputs: Inputs of the job; None for one that was not given.
+        parent: Inputs of the pipeline.
+        where: Begins messages.
+
+    Raises:
+        ConfigError: An expression names no input, or one that is no number or text.
+    """
+    if isinstance(value, dict):
+        return {name: settled(one, inputs, parent, where) for name, one in value.items()}
+    if isinstance(value, list):
+        return [settled(one, inputs, parent, where) for one in value]
+    if not isinstance(value, str):
+        return value
+    return EXPRESSION.sub(lambda match: _value_of(match[1], {PARENT: parent, INPUT: inputs}, where), value)
+
+
+def _value_of(expression: str, known: Mapping[str, Mapping[str, Source | None]], where: str) -> str:
+    port, _, name = expression.rpartition(".")
+    if port not in known:
+        raise ConfigError(
+            f"{where}: ${{{{{expression}}}}} cannot be in a setting; use ${{{{inputs.NAME}}}} or "
+            "${{parent.inputs.NAME}} of a number or text"
+        )
+    check_names([name], known[port], where, "input")
+    source = known[port][name]
+    if not isinstance(source, Value):
+        what = "an optional input that was not given" if source is None else "data"
+        raise ConfigError(f"{where}: ${{{{{expression}}}}} is {what}, but a setting needs a number or text; give one")
+    return source.text
 
 
 class Expressions:

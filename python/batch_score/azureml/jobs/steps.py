@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batch_score.azureml.jobs.document import ELSEWHERE, Keys, merged, read_document
-from batch_score.azureml.jobs.expression import Expressions, expression_of
+from batch_score.azureml.jobs.expression import Expressions, expression_of, settled
 from batch_score.azureml.jobs.inputs import MLTABLE, job_inputs, job_outputs, targets
 from batch_score.azureml.jobs.mltable import read_mltable
 from batch_score.azureml.jobs.model import model_path
@@ -58,6 +58,8 @@ SETTINGS = {
     "logging_level": "logging_level",
     "max_concurrency_per_instance": "process_count_per_node",
 }
+# What may have expressions of numbers and texts.
+EXPRESSIVE = (*SETTINGS, "retry_settings", "limits", "environment_variables", "partition_keys")
 # As errors name them.
 TOLD = {**SETTINGS, "retry_settings.timeout": "run_invocation_timeout"}
 UNKNOWN_JOBS = ("sweep", "spark", "automl", "import", "pipeline", "data_transfer")
@@ -105,6 +107,7 @@ class JobReader:
         check_names([kind], ("command", "parallel"), f"{self._document.path}: {where}", "type of job")
         job = self._document.check(job, COMMAND if kind == "command" else PARALLEL, where)
         inputs = job_inputs(self._document, job.get("inputs"), component.get("inputs"), self._inputs, where)
+        job |= self._settled(job, inputs, where)
         declared = targets(self._document, component.get("outputs"), f"{where}.outputs")
         outputs, bound = job_outputs(self._document, job.get("outputs"), declared, self._outputs, where)
         self.kinds |= {Made(name, own): one.kind for own, one in outputs.items()}
@@ -126,6 +129,15 @@ class JobReader:
         if kind == "command":
             return replace(base, work=self._command(job, expressions, where))
         return self._parallel(base, job, expressions, {key: one.kind for key, one in inputs.items()})
+
+    def _settled(self, job: Mapping[str, Any], inputs: Mapping[str, Bound], where: str) -> dict[str, Any]:
+        """The settings of a job with values for their expressions."""
+        own, parent = ({name: one.source for name, one in some.items()} for some in (inputs, self._inputs))
+        return {
+            name: settled(job[name], own, parent, f"{self._document.path}: {where}.{name}")
+            for name in EXPRESSIVE
+            if name in job
+        }
 
     def _component(self, component: Any, where: str) -> dict[str, Any]:
         """What a component says, its paths made relative to the pipeline's file."""
