@@ -125,9 +125,10 @@ def _locate_file(entry_script: str, source_directory: str | None) -> ScriptLocat
         raise ScorerError(f"entry script {path}: no such file")
     root = Path(source_directory).resolve() if source_directory else path.parent
     inside = path.relative_to(root).with_suffix("").parts if path.is_relative_to(root) else (path.stem,)
-    # Dots of a file name like score.v2.py are no packages.
-    dotted = ".".join(inside) if all(part.isidentifier() for part in inside) else path.stem.replace(".", "_")
-    if dotted.split(".")[0] in sys.stdlib_module_names:
+    # Dots of a file name like score.v2.py are no packages; a folder named like Python's module `code` is none either.
+    is_package = all(part.isidentifier() for part in inside) and inside[0] not in sys.stdlib_module_names
+    dotted = ".".join(inside) if is_package else path.stem.replace(".", "_")
+    if dotted in sys.stdlib_module_names:
         raise ScorerError(f"entry script {path}: its name would hide Python's own module {dotted}; rename the file")
     return ScriptLocation(str(root), dotted, str(path))
 

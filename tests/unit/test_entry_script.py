@@ -1,5 +1,6 @@
 """Entry scripts: found, loaded and called as the ParallelRunStep contract says, from real files."""
 
+import code
 import json.tool
 import pickle
 import subprocess
@@ -153,6 +154,23 @@ def test_file_is_the_real_path(script, tmp_path):
 def test_a_file_in_the_code_root_has_the_dotted_form_of_its_path(script):
     loaded = script("def run(b): return [__name__, __package__]\n", "src/deep/entry.py")
     assert loaded.run(None) == ["src.deep.entry", "src.deep"]
+
+
+@pytest.mark.parametrize("folder", ["code", "site", "types", "platform/deep"])
+def test_a_folder_may_have_the_name_of_a_module_of_python(script, tmp_path, folder):
+    (tmp_path / "beside.py").write_text("weight = 7\n")
+    text = "import code\nfrom beside import weight\ndef run(b): return [__name__, weight, code.__file__]\n"
+    name, weight, file = script(text, f"{folder}/score_me.py").run(None)
+    assert (name, weight) == ("score_me", 7)
+    assert file == code.__file__
+
+
+@pytest.mark.parametrize("name", ["json.py", "code/json.py"])
+def test_a_script_that_would_hide_a_module_of_python_is_refused(tmp_path, name):
+    (tmp_path / "code").mkdir()
+    (tmp_path / name).write_text("")
+    with pytest.raises(ScorerError, match=r"its name would hide Python's own module json; rename the file"):
+        locate(name, str(tmp_path))
 
 
 def test_a_file_in_a_folder_of_the_code_root_imports_its_siblings_relatively(script, tmp_path):
