@@ -283,14 +283,15 @@ def test_the_context_of_a_mini_batch(how, tmp_path, job, script):
 
 AGENT = """
     from azureml_user.parallel_run import EntryScript
+    from entry_script import EntryScript as Older
 
     def init():
         EntryScript().logger.info("I am %s", EntryScript().agent_name)
 
     def run(rows):
         agent = EntryScript()
-        assert agent is EntryScript()
-        return [f"{agent.log_dir} {agent.output_dir}"]
+        assert agent is EntryScript() is Older()
+        return [f"{agent.log_dir} {agent.output_dir} {agent.working_dir}"]
 """
 
 
@@ -300,7 +301,7 @@ def test_the_entry_script_object_of_existing_scripts(engine, tmp_path, job, scri
     numbers(tmp_path / "t.csv", 1)
     result = job(TabularDataset.from_delimited_files("t.csv"), engine=engine, process_count_per_node=1)
     assert result.status == "completed", result
-    log_dir, output_dir = result.output.read_text().split()
-    assert output_dir == str(result.output.parent)
+    log_dir, output_dir, working_dir = result.output.read_text().split()
+    assert (output_dir, working_dir) == (str(result.output.parent), str(tmp_path))
     assert Path(log_dir, "process000.log.txt").read_text().endswith("|I am process000\n")
-    assert "azureml_user" not in sys.modules
+    assert not {"azureml_user", "entry_script"} & set(sys.modules)

@@ -74,6 +74,7 @@ def _agent() -> Agent:
         log_dir=str(Path(folder, "logs") if Path(folder, "logs").is_dir() else Path(folder).absolute()),
         agent_name="process000",
         output_dir=os.environ.get("AZUREML_BI_OUTPUT_PATH") or str(Path.cwd()),
+        working_dir=str(Path.cwd()),
     )
 
 

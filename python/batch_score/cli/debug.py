@@ -96,12 +96,14 @@ def debug(
             prepared, task = _of_run(given, script, mini_batch or 0, failed_item)
         if stops.listen is not None:
             wait_for_debugger(stops.listen)
-        Path(prepared.spec.output_dir).mkdir(parents=True, exist_ok=True)  # scripts may write there
-        agent = Agent(logging.getLogger("entry_script"), folder, process_name(0), prepared.spec.output_dir)
+        spec = prepared.spec
+        Path(spec.output_dir).mkdir(parents=True, exist_ok=True)  # scripts may write there
+        log = logging.getLogger("entry_script")
+        agent = Agent(log, folder, process_name(0), spec.output_dir, spec.code_root)
         logging.basicConfig(level=level_number(prepared.config.logging_level))  # as a worker logs, but to the console
         # What the script logs as metrics belongs to no run.
         environment = {**prepared.environments[0], "BATCH_SCORE_RUN_DIR": folder}
-        with surroundings(prepared.spec, environment, agent):
+        with surroundings(spec, environment, agent):
             return _run(prepared, task, stops)
 
 

@@ -39,6 +39,7 @@ def workplace(launch: Launch, environment: Mapping[str, str]) -> Iterator[Worker
         log_dir=str(tree.entry_script_folder),
         agent_name=process,
         output_dir=spec.output_dir,
+        working_dir=spec.code_root,
     )
     told = [logging.getLogger(), agent.logger]
     with (
