@@ -167,3 +167,25 @@ def test_settings_may_be_values_of_inputs(tasks):
 def test_a_setting_can_only_be_a_number_or_text(tasks, expression, message):
     with pytest.raises(ConfigError, match=message):
         tasks(PARALLEL % f"mini_batch_size: ${{{{{expression}}}}}")
+
+
+def test_paths_of_this_machine_may_begin_with_file(tasks, write, tmp_path):
+    write("here/component.yml", "type: command\ncode: file:./src\ncommand: echo ${{inputs.d}}\n")
+    text = f"""
+        type: pipeline
+        inputs: {{d: {{path: "file:./data"}}, e: {{path: "file://{tmp_path}/e"}}, f: {{path: "file:{tmp_path}/f"}}}}
+        outputs: {{o: {{type: uri_file, path: file:out/x.csv}}}}
+        jobs:
+          one:
+            component: file:./here/component.yml
+            inputs: {{d: "${{{{parent.inputs.d}}}}", e: "${{{{parent.inputs.e}}}}", f: "${{{{parent.inputs.f}}}}"}}
+            outputs: {{o: "${{{{parent.outputs.o}}}}"}}
+    """
+    task = tasks(text)["one"]
+    assert task.work.source_directory == str(tmp_path / "here" / "src")
+    assert task.inputs == {
+        name: Data((str(tmp_path / path),)) for name, path in (("d", "data"), ("e", "e"), ("f", "f"))
+    }
+    assert task.outputs["o"] == OutputPort("file", "x.csv", str(tmp_path / "out" / "x.csv"))
+    with pytest.raises(ConfigError, match="files://x, which is not on this machine"):
+        tasks(text.replace("file:./data", "files://x"))

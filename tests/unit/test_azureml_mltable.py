@@ -21,6 +21,10 @@ def test_without_a_reader_it_is_files(table, tmp_path):
     found = table("type: mltable\npaths:\n  - folder: ./images\n  - pattern: ../*.png\n")
     assert found.kind == "file"
     assert found.paths == (str(tmp_path / "images"), str(tmp_path.parent / "*.png"))
+    assert table("paths: [{file: 'file:./a.csv'}, {file: 'file:///b.csv'}]\n").paths == (
+        str(tmp_path / "a.csv"),
+        "/b.csv",
+    )
 
 
 def test_each_reader_has_its_options_by_our_names(table):

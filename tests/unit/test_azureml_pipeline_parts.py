@@ -212,6 +212,11 @@ def test_overrides_name_keys_and_values(tmp_path, monkeypatch):
     assert content["inputs"]["d"] == {"type": "uri_file", "path": "b.csv"}
     assert content["inputs"]["s"] == {"type": "string", "optional": True, "default": "x y"}
     assert content["jobs"]["j"] == {"task": {"code": "c"}}
+    (tmp_path / "nested").mkdir()
+    (tmp_path / "b.csv").write_text("")
+    (tmp_path / "nested" / "p.yml").write_text("inputs: {d: {type: uri_file, path: a}}\n")
+    _, content = read_document(tmp_path / "nested" / "p.yml", ["inputs.d=file:b.csv"])
+    assert content["inputs"]["d"]["path"] == "../b.csv"
     for text, message in (("n", "give a key and a value"), ("inputs.m=1", "unknown input 'm'"), ("job.x=1", "'jobs'")):
         with pytest.raises(ConfigError, match=message):
             read_document(path, [text])

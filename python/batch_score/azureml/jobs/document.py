@@ -85,7 +85,7 @@ class Document:
         Raises:
             ConfigError: It is no text, or leads elsewhere.
         """
-        text = str(path)
+        text = plain_path(str(path))
         if REMOTE.match(text):
             raise ConfigError(
                 f"{self.path}: {where} is {text}, which is not on this machine; download it and give its path, in the "
@@ -101,6 +101,12 @@ class Document:
             names = ", ".join(sorted(self.without_effect))
             found.append(f"{self.path}: read, but without effect on this machine: {names}")
         return found
+
+
+def plain_path(text: str) -> str:
+    """A path without the `file:` or `file://` that may stand before one of this machine."""
+    rest = text.removeprefix("file:")
+    return rest.removeprefix("//") if rest != text and rest.startswith("///") else rest
 
 
 def read_document(path: Path, overrides: Sequence[str] = ()) -> tuple[Document, dict[str, Any]]:
@@ -143,6 +149,7 @@ def _override(content: dict[str, Any], text: str, path: Path) -> None:
 
 def _as_data(old: Any, value: Any, path: Path, *, there: bool) -> Any:
     """An overriding value of an input or output: a path keeps the type of what was there, and is one of this folder."""
+    value = plain_path(value) if isinstance(value, str) else value
     is_path = isinstance(value, str) and not REMOTE.match(value) and "${{" not in value
     if is_path and (Path(value).exists() or not there):
         value = os.path.relpath(value, path.parent) if not Path(value).is_absolute() else value

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batch_score.azureml.jobs.document import REMOTE, Keys
+from batch_score.azureml.jobs.document import REMOTE, Keys, plain_path
 from batch_score.azureml.jobs.expression import expression_of
 from batch_score.azureml.nearest import check_names
 from batch_score.azureml.pipeline.task import FILE, FOLDER, Data, Made, OutputPort, Value
@@ -184,11 +184,11 @@ def _target(document: Document, value: Any, where: str) -> Target:
     kind = str(part.get("type", ""))
     if kind and kind not in FOLDERS | {URI_FILE}:
         check_names([kind], FOLDERS | {URI_FILE}, f"{document.path}: {where}", "type")
-    path = part.get("path")
-    if path is None:
+    if part.get("path") is None:
         return Target(kind)
-    name = Path(str(path)).name if Path(str(path)).suffix else ""
-    if REMOTE.match(str(path)):  # a place in the cloud: what is left of it is the name of the file
+    path = plain_path(str(part["path"]))
+    name = Path(path).name if Path(path).suffix else ""
+    if REMOTE.match(path):  # a place in the cloud: what is left of it is the name of the file
         document.without_effect.add(f"path of {where}")
         return Target(kind, None, name)
     return Target(kind, document.local(path, where), name)

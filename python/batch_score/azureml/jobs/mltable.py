@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batch_score.azureml.column_types import bool_type, datetime_type
+from batch_score.azureml.jobs.document import plain_path
 from batch_score.azureml.nearest import check_names
 from batch_score.config import yaml_mapping
 from batch_score.dataset.origin import FILE
@@ -101,7 +102,7 @@ def _path(entry: Any, path: Path) -> str:
     if not isinstance(entry, dict) or len(entry) != 1:
         raise ConfigError(f"{path}: a path is 'file: PATH', 'folder: PATH' or 'pattern: GLOB', not {entry!r}")
     check_names(entry, ("file", "folder", "pattern"), str(path), "kind of path")
-    text = str(next(iter(entry.values())))
+    text = plain_path(str(next(iter(entry.values()))))
     if ":" in text.split("/", maxsplit=1)[0]:
         raise InputError(f"{path}: {text} is not on this machine; download it and name the local path")
     return os.path.normpath(path.parent / text)

@@ -145,7 +145,7 @@ class JobReader:
             return {}
         if isinstance(component, dict):
             return component
-        place = self._document.local(str(component).removeprefix("file:"), f"{where}.component")
+        place = self._document.local(component, f"{where}.component")
         document, content = read_document(Path(place))
         self.documents.append(document)
         return _relocated(content, document, self._document)
