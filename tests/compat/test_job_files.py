@@ -198,6 +198,7 @@ def test_values_can_be_set_from_the_command_line(command, here, write):
         ("path: ./data/sales.csv", "path: azureml:sales:1", "is azureml:sales:1, which is not on this machine"),
         ("path: ./data/sales.csv", "path: ./data/gone.csv", "data/gone.csv"),
         ("code: ./src/scale", "code: ./src/gone", "src/gone: no such folder"),
+        ("entry_script: scale.py", "model: gone.pkl", "jobs.scale.task.entry_script is missing; name the script"),
         ("entry_script: scale.py", "entry_script: gone.py", "src/scale/gone.py: no such file"),
         ("max_concurrency_per_instance: 2", "max_concurrency_per_instance: 0", "max_concurrency_per_instance must be"),
         ("type: parallel", "type: sweep", "jobs of type sweep are not run by this version"),

@@ -5,7 +5,9 @@ import textwrap
 import pytest
 
 from batch_score.azureml.jobs.pipeline import load_pipeline
-from batch_score.azureml.pipeline.task import Data, Made, OutputPort
+from batch_score.azureml.pipeline.key import check_here
+from batch_score.azureml.pipeline.task import Data, DatasetPart, Made, OutputPort, ParallelWork, Task
+from batch_score.config import ParallelRunConfig
 from batch_score.errors import ConfigError
 
 
@@ -189,3 +191,32 @@ def test_paths_of_this_machine_may_begin_with_file(tasks, write, tmp_path):
     assert task.outputs["o"] == OutputPort("file", "x.csv", str(tmp_path / "out" / "x.csv"))
     with pytest.raises(ConfigError, match="files://x, which is not on this machine"):
         tasks(text.replace("file:./data", "files://x"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("task: {entry_script: score.py}", "", "jobs.score.task.entry_script is missing; name the script"),
+        ("{entry_script: score.py}", "{type: run_function}", "jobs.score.task.entry_script is missing"),
+        ("%s", "mini_batch_size: 10kb", "step 'score': mini_batch_size counts files for a FileDataset"),
+    ],
+)
+def test_what_the_step_would_only_find_when_it_runs_is_found_before(tasks, write, old, new, message):
+    write("score.py", "")
+    write("files/a", "")
+    assert old in PARALLEL
+    check_here(tasks(PARALLEL % "mini_batch_size: 3")["score"])
+    with pytest.raises(ConfigError, match=message):
+        check_here(tasks(PARALLEL.replace(old, new).replace("%s", ""))["score"])
+
+
+def test_a_step_of_pipeline_code_is_looked_at_too():
+    def check(**settings):
+        options = {"infer_column_types": {"sample_size": 5}}
+        part = DatasetPart("rows", "delimited", options)
+        check_here(Task("one", ParallelWork(ParallelRunConfig(**settings), (part,))))
+
+    with pytest.raises(ConfigError, match="step 'one' has no entry_script"):
+        check()
+    with pytest.raises(ConfigError, match="step 'one': infer_column_types must be bool"):
+        check(entry_script="score.py")

@@ -97,6 +97,16 @@ def test_what_the_original_saves_is_read(table):
         ),
         ("pats: [{file: a}]", "unknown key 'pats'; did you mean 'paths'"),
         ("paths: [{file: a}]\ntransformations: [{keep_columns: {a: b}}]", "take names of columns"),
+        (
+            "paths: [{file: a}]\ntransformations: [{read_delimited: {infer_column_types: {sample_size: 50}}}]",
+            "must be bool",
+        ),
+        ("paths: [{file: a}]\ntransformations: [{read_delimited: {delimiter: ab}}]", "delimiter must be one ASCII"),
+        (
+            "paths: [{file: a}]\ntransformations: [{drop_columns: b}]",
+            "no reader comes before; add one of read_delimited",
+        ),
+        (TYPED % "int", "columns are named, but no reader comes before"),
         (TYPED % "{datetime: {formats: ['%Y-%m-%d', '%d/%m/%Y']}}", "dates of the format '%d/%m/%Y' are not read"),
         (TYPED % "{datetime: {formats: '%Y-%d-%m'}}", "dates of the format '%Y-%d-%m' are not read"),
         (TYPED % "{boolean: {true_values: [yes, 'y']}}", "true_values has 'y', but this version reads 1, True"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from batch_score.azureml.jobs.document import ELSEWHERE, Keys
+from batch_score.azureml.jobs.document import ELSEWHERE, Keys, told
 from batch_score.azureml.jobs.model import model_path
-from batch_score.azureml.jobs.steps import RETRY, TOLD, retried, told, variables
+from batch_score.azureml.jobs.steps import RETRY, TOLD, retried, variables
 from batch_score.azureml.pipeline.task import Data, DatasetPart, OutputPort, ParallelWork, Task
 from batch_score.config import ParallelRunConfig
 from batch_score.dataset.origin import FILE

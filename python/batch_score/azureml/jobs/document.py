@@ -166,3 +166,11 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         old = found.get(name)
         found[name] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return found
+
+
+def told(error: ConfigError, names: Mapping[str, str]) -> str:
+    """What an error says, with the names of the file, by which `names` has ours."""
+    text = str(error)
+    for theirs, ours in names.items():
+        text = text.replace(ours, theirs)
+    return text

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batch_score.azureml.column_types import bool_type, datetime_type
-from batch_score.azureml.jobs.document import plain_path
+from batch_score.azureml.jobs.document import plain_path, told
 from batch_score.azureml.nearest import check_names
-from batch_score.config import yaml_mapping
+from batch_score.config import ReaderOptions, yaml_mapping
 from batch_score.dataset.origin import FILE
 from batch_score.dataset.schema import PATH_COLUMN
 from batch_score.errors import ConfigError, InputError
@@ -95,6 +95,12 @@ def read_mltable(folder: str) -> Table:
     for step in content.get("transformations") or ():
         name, value = _named(step, path)
         table = STEPS[name](table, value, path)
+    if table.kind == FILE and (table.keep or table.drop or "set_column_types" in table.options):
+        raise ConfigError(f"{path}: columns are named, but no reader comes before; add one of {', '.join(READERS)}")
+    try:
+        ReaderOptions(**table.options)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {told(error, DELIMITED)}") from error
     return table
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batch_score.azureml.jobs.document import ELSEWHERE, Keys, merged, read_document
+from batch_score.azureml.jobs.document import ELSEWHERE, Keys, merged, read_document, told
 from batch_score.azureml.jobs.expression import Expressions, expression_of, settled
 from batch_score.azureml.jobs.inputs import MLTABLE, job_inputs, job_outputs, targets
 from batch_score.azureml.jobs.mltable import read_mltable
@@ -203,6 +203,8 @@ class JobReader:
     def _config(self, job: Mapping[str, Any], task: Mapping[str, Any], where: str, action: str) -> ParallelRunConfig:
         code = None if task.get("code") is None else self._document.local(task["code"], f"{where}.task.code")
         script = str(task.get("entry_script") or "")
+        if not script:
+            raise ConfigError(f"{self._document.path}: {where}.task.entry_script is missing; name the script")
         if code is None and script.endswith(".py"):
             script = self._document.local(script, f"{where}.task.entry_script")
         settings = {ours: job[theirs] for theirs, ours in SETTINGS.items() if job.get(theirs) is not None}
@@ -216,7 +218,7 @@ class JobReader:
             settings["partition_keys"] = job["partition_keys"]
         try:
             return ParallelRunConfig(
-                entry_script=script or None,
+                entry_script=script,
                 source_directory=code,
                 output_action=action,
                 append_row_form="txt",
@@ -270,14 +272,6 @@ def retried(retry: Mapping[str, Any], where: str) -> dict[str, Any]:
     if retry.get("timeout") is not None:
         found["run_invocation_timeout"] = retry["timeout"]
     return found
-
-
-def told(error: ConfigError, names: Mapping[str, str]) -> str:
-    """What an error says, with the names of the file, by which `names` has ours."""
-    text = str(error)
-    for theirs, ours in names.items():
-        text = text.replace(ours, theirs)
-    return text
 
 
 def _file_port(port: OutputPort, config: ParallelRunConfig, arguments: tuple[Text, ...]) -> OutputPort:

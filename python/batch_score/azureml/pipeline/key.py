@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from batch_score import _native
 from batch_score.azureml.pipeline.task import CommandWork, Data, Made, ParallelWork, ScriptWork, symbolic
-from batch_score.config import plain
+from batch_score.config import ReaderOptions, mini_batch_files, plain
+from batch_score.dataset.origin import FILE
 from batch_score.errors import ConfigError, InputError, ScorerError
 from batch_score.job.record.sources import content_hash, source_states
 from batch_score.job.record.versions import versions
@@ -47,13 +48,15 @@ WITHOUT_EFFECT = frozenset(
 
 
 def check_here(task: Task) -> None:
-    """Looks whether the files that a task names are there.
+    """Looks whether the files that a task names are there, and its settings are those of its datasets.
 
     Raises:
         InputError: Data or the model is not.
-        ConfigError: The code root is not.
+        ConfigError: The code root is not; or a setting cannot be that of a dataset of its kind.
         ScorerError: The script is not.
     """
+    if isinstance(task.work, ParallelWork):
+        _check_settings(task.name, task.work)
     paths = [path for source in task.inputs.values() if isinstance(source, Data) for path in source.paths]
     for path in [*paths, *([] if task.model is None else [task.model])]:
         if not Path(path).exists():
@@ -62,6 +65,18 @@ def check_here(task: Task) -> None:
     script = _script(name, root)
     if name.endswith((".py", ".onnx")) and not script.is_file():
         raise ScorerError(f"step {task.name!r}: script {script}: no such file; give its path in its code folder")
+
+
+def _check_settings(name: str, work: ParallelWork) -> None:
+    if not work.config.entry_script:
+        raise ConfigError(f"step {name!r} has no entry_script; name the script")
+    try:
+        for part in work.datasets:
+            ReaderOptions(**part.options)
+            if part.kind == FILE:
+                mini_batch_files(work.config.mini_batch_size)
+    except ConfigError as error:
+        raise ConfigError(f"step {name!r}: {error}") from error
 
 
 def parts_of(task: Task, made: Mapping[str, str]) -> dict[str, str]:
