@@ -352,7 +352,7 @@ def coerce(name: str, value: Any, accepted: tuple[type, ...]) -> Any:
         parsed = _parse(kind, value)
         if parsed is not None:
             return parsed
-    wanted = " or ".join(kind.__name__ for kind in accepted if kind is not types.NoneType)
+    wanted = " or ".join(SHOWN.get(kind, kind.__name__) for kind in accepted if kind is not types.NoneType)
     raise ConfigError(f"{name} must be {wanted}, got {value!r}")
 
 
@@ -408,6 +408,8 @@ def _pairs(value: Any) -> dict[str, str] | None:
     return {str(name): str(text) for name, text in value.items()} if isinstance(value, dict) else None
 
 
+# How errors call what YAML has other words for.
+SHOWN: dict[type, str] = {tuple: "a list of names", dict: "a mapping"}
 PARSERS = {int: _int, float: _float, bool: _bool, str: _str, tuple: _names, dict: _pairs}
 
 

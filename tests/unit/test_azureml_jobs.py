@@ -220,3 +220,25 @@ def test_a_step_of_pipeline_code_is_looked_at_too():
         check()
     with pytest.raises(ConfigError, match="step 'one': infer_column_types must be bool"):
         check(entry_script="score.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "$schema: https://x/latest/batchEndpoint.schema.json\nname: e\nauth_mode: aad_token\n",
+            "a batch endpoint says nothing of what is run; give the file of one of its deployments",
+        ),
+        (
+            "$schema: https://x/latest/pipelineComponentBatchDeployment.schema.json\ntype: pipeline\ncomponent: c\n",
+            "deployments of pipeline components are not run by this version",
+        ),
+        ("name: x\n", "there is no type and there are no jobs; give a file of type pipeline with jobs"),
+        ("type: command\ncommand: echo\n", "type is 'command' and there are no jobs; give"),
+        ("type: automl\njobs: {}\n", "type is 'automl'; give"),
+        (PARALLEL % "partition_keys: 5", "partition_keys must be a list of names, got 5"),
+    ],
+)
+def test_what_is_no_pipeline_is_told_for_what_it_is(write, text, message):
+    with pytest.raises(ConfigError, match=message):
+        load_pipeline(write("file.yml", text), inputs=() if "jobs" in text else ("files",))

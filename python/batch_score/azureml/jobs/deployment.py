@@ -59,6 +59,11 @@ def deployment_task(document: Document, content: Mapping[str, Any], inputs: Sequ
     Raises:
         UsageError: A key is unknown, a value out of range, or nothing is given to score.
     """
+    if content.get("type") == "pipeline" or "component" in content:
+        raise ConfigError(
+            f"{document.path}: deployments of pipeline components are not run by this version; give a file of type "
+            "pipeline whose job is that component"
+        )
     part = document.check(content, ROOT)
     settings = document.check(part.get("settings"), Keys.of(NAMED), "settings")
     if not inputs:

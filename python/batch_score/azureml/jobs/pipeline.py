@@ -57,12 +57,8 @@ def load_pipeline(path: Path, overrides: Sequence[str] = (), inputs: Sequence[st
     document, content = read_document(path, overrides)
     if is_deployment(content):
         return _deployment(document, content, inputs)
-    kind = content.get("type", "pipeline")
-    if kind != "pipeline" or "jobs" not in content:
-        raise ConfigError(
-            f"{path}: type is {kind!r}; give a file of type pipeline with jobs, or a batch deployment with "
-            "code_configuration"
-        )
+    if content.get("type", "pipeline") != "pipeline" or "jobs" not in content:
+        raise ConfigError(f"{path}: {_unknown(content)}")
     if inputs:
         raise ConfigError(
             f"{path}: a pipeline names its inputs itself; give another one as `--set inputs.NAME=PATH`, not {inputs[0]}"
@@ -84,6 +80,15 @@ def load_pipeline(path: Path, overrides: Sequence[str] = (), inputs: Sequence[st
     )
     notes = [note for one in (document, *reader.documents) for note in one.notes]
     return Loaded(submission, tuple(notes))
+
+
+def _unknown(content: Mapping[str, Any]) -> str:
+    """What to do about a file that is neither a pipeline nor a batch deployment."""
+    if "batchendpoint" in str(content.get("$schema", "")).lower():
+        return "a batch endpoint says nothing of what is run; give the file of one of its deployments"
+    found = f"type is {content['type']!r}" if "type" in content else "there is no type"
+    jobs = "" if "jobs" in content else " and there are no jobs"
+    return f"{found}{jobs}; give a file of type pipeline with jobs, or a batch deployment with code_configuration"
 
 
 def _with_kind(task: Task, kinds: Mapping[Made, str]) -> Task:
