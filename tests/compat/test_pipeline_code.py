@@ -1,7 +1,9 @@
 """Pipeline code of SDK v1: only the import lines are other ones."""
 
 import json
+import pickle
 import time
+from copy import copy
 from pathlib import Path
 
 import pytest
@@ -459,6 +461,19 @@ def test_a_table_is_partitioned_into_a_datastore_as_notebooks_do(write):
     assert len(folders) == 2
     files = sales.partition_by(["store"], (store, "by store"), partition_as_file_dataset=True)
     assert (len(files.to_path()), files.partition_keys) == (2, ("store",))
+
+
+def test_what_datasets_of_the_sdk_can_do_and_these_cannot_says_what_to_do(write):
+    write("rows.csv", "a\n1\n")
+    table, files = Dataset.Tabular.from_delimited_files("rows.csv"), Dataset.File.from_files("rows.csv")
+    for name in ("take", "skip", "filter", "random_split"):
+        with pytest.raises(AttributeError, match=rf"TabularDataset has no {name} in this version: choose the rows of"):
+            getattr(table, name)
+        with pytest.raises(AttributeError, match=rf"FileDataset has no {name} in this version: choose among the paths"):
+            getattr(files, name)
+    with pytest.raises(AttributeError, match="'TabularDataset' object has no attribute 'takes'"):
+        table.takes  # noqa: B018 - the access is what is tested
+    assert pickle.loads(pickle.dumps(table)) == copy(table) == table
 
 
 @pytest.mark.usefixtures("here")

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from batch_score.azureml import registered
 from batch_score.azureml.column_types import INSTEAD, bool_type, datetime_type
+from batch_score.azureml.data.absent import OF_FILES, OF_ROWS, Advising
 from batch_score.dataset import files as own_files
 from batch_score.dataset import tabular as own_tables
 from batch_score.dataset.origin import FILE, Origin
@@ -69,8 +70,10 @@ class DataType:
         return "string"
 
 
-class FileDataset(own_files.FileDataset):
+class FileDataset(Advising, own_files.FileDataset):
     """Files to score; also what a script step gets as a folder."""
+
+    _instead = OF_FILES
 
     def as_named_input(self, name: str) -> DatasetConsumptionConfig:
         """The dataset as an input of that name."""
@@ -108,7 +111,7 @@ class FileDataset(own_files.FileDataset):
 
 
 @dataclass(frozen=True)
-class TabularDataset(own_tables.TabularDataset):
+class TabularDataset(Advising, own_tables.TabularDataset):
     """Rows to score.
 
     Attributes:
@@ -116,6 +119,7 @@ class TabularDataset(own_tables.TabularDataset):
     """
 
     narrowed: bool = field(default=False, kw_only=True)
+    _instead = OF_ROWS
 
     def as_named_input(self, name: str) -> DatasetConsumptionConfig:
         """The dataset as an input of that name."""
