@@ -188,6 +188,15 @@ def test_zero_successes_fail_the_job_whatever_the_thresholds(tmp_path, job, scri
     assert job(dataset, error_threshold=-1, output_action="summary_only").status == "completed"
 
 
+def test_a_job_of_which_no_row_can_be_read_does_not_blame_the_script(tmp_path, job, script):
+    script("def run(rows):\n    return rows\n")
+    (tmp_path / "t.csv").write_text("a,b\nx,1\ny,2\n")
+    result = job(TabularDataset.from_delimited_files("t.csv", set_column_types={"a": "int64"}))
+    assert (result.status, result.totals.items_failed) == ("failed", 2)
+    assert result.ending.cause.startswith("no item could be read, so run() was never called; the first: RecordError: ")
+    assert "invalid value 'x'" in result.ending.cause
+
+
 def test_the_first_error_of_the_script_is_in_the_message_of_a_job_without_successes(tmp_path, job, script):
     script("def run(rows):\n    raise KeyError('no such customer')\n")
     numbers(tmp_path / "t.csv", 4)

@@ -42,17 +42,20 @@ class End:
         return replace(self, cause=f"{self.cause}; nor could the end of the run be written down: {error}")
 
 
-def fruitless(totals: Totals, *, appends: bool) -> str:
+def fruitless(totals: Totals, *, appends: bool, unread: Fault | None = None) -> str:
     """Why a job cannot complete of which everything has ended; empty when it can.
 
     Args:
         totals: What it came to.
         appends: There is an output file.
+        unread: Why the first item could not be read, if none could be.
     """
     if not totals.mini_batches:
         return "the input has no items; nothing was scored"
     if not totals.returned and totals.mini_batches_given_up == totals.mini_batches:
         return "no mini-batch succeeded"
+    if not totals.returned and unread is not None:
+        return f"no item could be read, so run() was never called; the first: {unread.error}: {unread.message}"
     if not totals.returned and appends:
         return "run() returned nothing to append; return one element per item that succeeded"
     return ""

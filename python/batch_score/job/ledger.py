@@ -73,6 +73,8 @@ class Ledger:
         self._recorded = bool(columns.names)
         self._short_return_fails = short_return_fails
         self._clock = clock
+        self._called = False
+        self._first_unread: Fault | None = None
         before = writer.summary
         self.has_header = before.header > 0
         self._header_is_due = before.end == 0
@@ -103,6 +105,11 @@ class Ledger:
         self.totals, self.before = self.totals.plus(**passed), self.before.plus(**passed)
         return True
 
+    @property
+    def unread(self) -> Fault | None:
+        """Why the first item could not be read, if `run()` was never called for it; None also before any has ended."""
+        return None if self._called else self._first_unread
+
     def check_all_passed(self) -> None:
         """Call when the plan is complete.
 
@@ -131,6 +138,9 @@ class Ledger:
         outcomes = [outcome for outcome, _ in results]
         for outcome in outcomes:
             self._begin(outcome)
+            self._called = self._called or outcome.timings.run > 0
+            if self._first_unread is None and outcome.failed_items:
+                self._first_unread = outcome.failed_items[0].fault
         bad = sum(len(bad_items(settled, one)) for one in settled.bad)
         ending = Ending(
             index=minibatch.index,

@@ -323,7 +323,7 @@ class Job:
     @property
     def _fruitless(self) -> str:
         """Why the job cannot complete if everything has ended."""
-        return fruitless(self._ledger.totals, appends=self._prepared.encoder is not None)
+        return fruitless(self._ledger.totals, appends=self._prepared.encoder is not None, unread=self._ledger.unread)
 
     def _ending(self, end: End) -> Ending:
         """The end for the closing summary."""
