@@ -284,13 +284,17 @@ def test_init_that_fails_once_is_survived(tmp_path, batch_score, script):
 def test_a_slow_init_is_waited_for_while_another_worker_fails_again_and_again(tmp_path, batch_score, script):
     script("""
         import os, time
+        from pathlib import Path
 
         def init():
             try:
                 os.mkdir("first")
             except FileExistsError:
+                Path(f"failed-{os.getpid()}").touch()
                 raise RuntimeError("only one can")
-            time.sleep(8)  # longer than three starts of the other worker
+            while len(list(Path().glob("failed-*"))) < 3:
+                time.sleep(0.05)
+            time.sleep(0.5)  # until the third failure has arrived
 
         def run(rows):
             return rows
@@ -431,7 +435,7 @@ def test_a_generator_is_consumed_inside_the_time_limit(tmp_path, batch_score, sc
             time.sleep(600)
     """)
     numbers(tmp_path / "t.csv", 4)
-    limits = ("--run-invocation-timeout", 1, "--run-max-try", 1, "--process-count-per-node", 1)
+    limits = ("--run-invocation-timeout", 1, "--run-max-try", 1, "--process-count-per-node", 1, "--on-failure", "skip")
     done = batch_score.run("score.py", "t.csv", *limits)
     assert done.code == 1
     assert "run_invocation_timeout (1 s)" in done.err
