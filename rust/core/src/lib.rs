@@ -1,4 +1,14 @@
-//! The core of batch-score: scanning files into mini-batches and appending keyed results exactly once.
+//! The core of batch-score: scanning files into mini-batches, numbers from text and rows to text, and appending keyed
+//! results exactly once.
+//!
+//! | what | modules |
+//! |---|---|
+//! | which files there are | `files` |
+//! | where records and mini-batches begin and end | `dialect`, `mask`, `scan`, `records`, `cut`, `plan` |
+//! | bytes of files, compressed or in other encodings | `source`, `stream`, `transcode` |
+//! | text to numbers, and rows to text | `tensor`, `rows` |
+//! | the output and its journal | `append`, `journal`, `recover` |
+//! | workers that end with their coordinator | `guard` |
 //!
 //! The crate knows nothing of Python. Every fault is an [`Error`] that says what happened and where.
 #![forbid(unsafe_code)]

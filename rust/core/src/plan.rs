@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use work::{Task, Work};
 
 /// Tasks of a plan that one thread does alone: a plan of a few small files is over before another one has started.
-const ALONE: usize = 12;
+const SOLO_TASKS: usize = 12;
 /// Pieces that have to be wanted for each further thread.
 const WORTH: u64 = 4;
 
@@ -56,7 +56,7 @@ pub struct Plan {
     options: Options,
     work: Work,
     /// Tasks done by one thread alone.
-    alone: usize,
+    solo_done: usize,
 }
 
 impl Plan {
@@ -75,7 +75,7 @@ impl Plan {
             }
         }
         let work = Work::new(paths.len(), options);
-        Ok(Self { paths, options, work, alone: 0 })
+        Ok(Self { paths, options, work, solo_done: 0 })
     }
 
     /// Scans until `wanted` mini-batches wait to be taken, about `budget` bytes are read, or the files end.
@@ -88,7 +88,7 @@ impl Plan {
     pub fn scan(&mut self, wanted: usize, budget: u64) -> Result<bool> {
         let helpers = self.helpers(wanted, budget);
         let end = self.work.bytes.saturating_add(budget);
-        let alone = ALONE - self.alone;
+        let solo_left = SOLO_TASKS - self.solo_done;
         let team = Team {
             paths: &self.paths,
             encoding: self.options.encoding,
@@ -100,7 +100,7 @@ impl Plan {
         if helpers == 0 {
             team.run(usize::MAX);
         } else {
-            self.alone += team.run(alone);
+            self.solo_done += team.run(solo_left);
             team.run_with(helpers);
         }
         self.work.check()?;
