@@ -136,3 +136,11 @@ def test_help(arguments, batch_score):
     assert done.code == 0
     assert done.out
     assert done.err == ""
+
+
+@pytest.mark.parametrize("group", [(), ("model",)])
+def test_a_group_without_a_command_shows_its_help(group, called):
+    done = called(*group)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == called(*group, "--help").out
+    assert done.err.startswith("Usage: batch-score")

@@ -80,13 +80,22 @@ def _advice(error: OSError) -> str:
     return "check that the path is there and can be read or written"
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(context_settings=CONTEXT, invoke_without_command=True, subcommand_metavar="COMMAND [ARGS]...")
 @click.version_option(__version__, prog_name="batch-score")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """Score table rows or files with one Python script or ONNX model; every row comes back once, with its key."""
     import logging  # noqa: PLC0415 - --help ends before this
 
     logging.getLogger("batch_score").addHandler(logging.NullHandler())
+    _check_command(context)
+
+
+def _check_command(context: click.Context) -> None:
+    """Ends a call of a group without a command, which is wrong usage, with the group's help."""
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        context.exit(2)
 
 
 @commands.command()
@@ -201,12 +210,14 @@ def gpus(as_json: bool, **given: Any) -> None:  # noqa: FBT001 - as above
     show_gpus(config, sys.stdout, as_json=as_json)
 
 
-@commands.group()
-def model() -> None:
+@commands.group(invoke_without_command=True, subcommand_metavar="COMMAND [ARGS]...")
+@click.pass_context
+def model(context: click.Context) -> None:
     """Keep models under names and versions, for --model-dir and for Model.get_model_path() of scripts.
 
     They lie in the folder BATCH_SCORE_MODELS, or else in ~/.batch-score/models.
     """
+    _check_command(context)
 
 
 @model.command()
