@@ -204,6 +204,36 @@ def test_a_change_is_named_and_nothing_is_touched(what, tmp_path, killed, resume
     assert content(tmp_path / "r") == before
 
 
+BROKEN = {
+    "syntax": "def run(rows)\n    return rows\n",
+    "import": "import no_such_module\n\ndef run(rows):\n    return rows\n",
+    "no run": "def score(rows):\n    return rows\n",
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_script_that_could_not_be_loaded_is_mended_and_the_advice_then_works(what, tmp_path, called, script):
+    numbers(tmp_path / "t.csv", 20)
+    failed = called("run", script(BROKEN[what]), *QUICK[1:])
+    assert failed.code == 1
+    [command] = re.findall(r"^next .*resume with: batch-score (resume .*)$", failed.out, flags=re.MULTILINE)
+    script("def run(rows):\n    return rows\n")
+    done = called(*command.split(), "--json")
+    assert (done.code, done.json["items"]["succeeded"]) == (0, 20), done.err
+    assert "the entry script score.py changed; no mini-batch had ended" in done.err
+
+
+def test_without_a_mini_batch_only_the_scorer_may_be_another(tmp_path, called, script):
+    numbers(tmp_path / "t.csv", 20)
+    called("run", script(BROKEN["no run"]), *QUICK[1:])
+    script("def run(rows):\n    return rows\n")
+    numbers(tmp_path / "t.csv", 21)
+    done = called("resume", "r")
+    assert done.code == 2
+    assert "cannot go on: input t.csv changed" in done.err
+    assert "the entry script" not in done.err
+
+
 def test_an_input_that_is_gone_is_named(tmp_path, killed, resume):
     killed()
     (tmp_path / "t.csv").unlink()

@@ -23,6 +23,7 @@ from batch_score.job.record.versions import versions
 from batch_score.job.reopen import recorded_result
 from batch_score.job.request import Resumption
 from batch_score.job.run import run_job
+from batch_score.job.session import changes_since
 from batch_score.job.totals import Totals, exceeded
 from batch_score.progress import FAILED
 
@@ -90,7 +91,7 @@ def _reused(record: Recorded, progress: Progress | None) -> RunResult:
 
 def _why_not(record: Recorded, now: Prepared, request: JobRequest) -> str | None:
     """Why a run does not do, None when it does."""
-    changes = [*record.fingerprint.changes(now.fingerprint), *_surroundings(record, now, request)]
+    changes = [*changes_since(record, now.fingerprint), *_surroundings(record, now, request)]
     if changes:
         return enumerated(changes)
     if not record.completed:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from batch_score.gpu.device import Inventory
     from batch_score.job.interrupt import Interruption
+    from batch_score.job.record.fingerprint import Fingerprint
     from batch_score.job.request import JobRequest
 
 # Group commit: what an outage of the whole machine may cost. A killed process costs nothing that was appended.
@@ -99,7 +100,7 @@ def _resumed(
     prepared: Prepared, request: JobRequest, resumes: Resumption, stack: ExitStack, interruption: Interruption
 ) -> Session:
     """Goes on with the run in the run directory, if what it depends on is as it was."""
-    changes = resumes.record.fingerprint.changes(prepared.fingerprint)
+    changes = changes_since(resumes.record, prepared.fingerprint)
     if changes and not resumes.force:
         raise UsageError(
             f"the run in {prepared.run_dir} cannot go on: {enumerated(changes)}; "
@@ -109,13 +110,38 @@ def _resumed(
     make_folder(Path(prepared.spec.output_dir))
     record = RunRecord(prepared, request)
     writer = _writer(_native.AppendWriter.resume, prepared, record, stack)
-    if Recorded.read(prepared.run_dir).content != resumes.record.content:  # read before the lock was ours
+    written = Recorded.read(prepared.run_dir).content != resumes.record.content  # read before the lock was ours
+    if written or changes_since(resumes.record, prepared.fingerprint) != changes:
         raise OutputError(f"run directory {prepared.run_dir} was just written by another process; try again")
     record.resume()
     notes = [f"going on although {enumerated(changes)}"] if changes else []
+    mended = [one for one in resumes.record.fingerprint.changes(prepared.fingerprint) if one not in changes]
+    if mended:
+        notes.append(f"{enumerated(mended)}; no mini-batch had ended, so all are scored with what is there now")
     if writer.lost:
         notes.append(f"{writer.lost} records of the journal are lost with their rows, which will be scored again")
     return Session(replace(prepared, notes=(*prepared.notes, *notes)), record, writer)
+
+
+def changes_since(record: Recorded, now: Fingerprint) -> list[str]:
+    """What keeps an earlier run from going on, each as a clause.
+
+    The scorer does not count while no mini-batch has ended: whoever mends a script that could not be loaded has no
+    rows of the one before.
+    """
+    was = record.fingerprint
+    if not record.completed and _nothing_ended(record.run_dir / JOURNAL):
+        was = replace(was, scorer=now.scorer)
+    return was.changes(now)
+
+
+def _nothing_ended(journal: Path) -> bool:
+    try:
+        return not _native.read_journal(journal).records
+    except FileNotFoundError:
+        return True
+    except (OutputError, OSError):  # a damaged one: the append writer says what is wrong
+        return False
 
 
 def _writer(
