@@ -196,25 +196,26 @@ except KeyboardInterrupt:
 
 
 ADVICE = {
-    "nothing has succeeded, but there is more": (1, "raise ValueError", ("--error-threshold", 0), True),
-    "nothing has succeeded": (1, "raise ValueError", (), False),
-    "nothing was returned": (1, "return []", (), False),
+    "nothing has succeeded, but there is more": (1, "raise ValueError", 40, True),
+    "nothing has succeeded": (1, "raise ValueError", 0, False),
+    "nothing was returned": (1, "return []", 0, False),
     "a threshold was exceeded in the end": (
         1,
         "assert rows['id'].max() < 199\n    return rows",
-        ("--error-threshold", 0),
+        1,
         True,
     ),
-    "all is well": (0, "return rows", (), False),
+    "all is well": (0, "return rows", 0, False),
 }
 
 
 @pytest.mark.parametrize("what", ADVICE)
 def test_going_on_is_advised_when_it_can_help(what, tmp_path, run, script):
-    code, body, options, advised = ADVICE[what]
+    code, body, failed, advised = ADVICE[what]
+    options = ("--error-threshold", 0) if failed else ()
     script(f"def run(rows):\n    {body}\n")
     done = run(arguments=("run", *OPTIONS, "--quiet", "--run-max-try", 1, *options))
     assert done.code == code, done.err
-    higher = " and a higher threshold" if options else ""
+    higher = f" --error-threshold {failed}" if failed else ""
     wanted = f"resume with: batch-score resume {tmp_path / 'r'}{higher}" if advised else None
     assert told(done.out).get("next") == wanted

@@ -426,7 +426,7 @@ def test_a_failed_run_goes_on_with_a_higher_threshold(tmp_path, batch_score, scr
     failed = batch_score.run(*options, "--error-threshold", 5)
     assert failed.code == 1
     result = (tmp_path / "r" / "logs" / "job_result.txt").read_text()
-    assert f"resume with: batch-score resume {tmp_path / 'r'} and a higher threshold" in result
+    assert f"resume with: batch-score resume {tmp_path / 'r'} --error-threshold 6\n" in result
     assert "error_threshold 5" in resume().err
     done = resume("--error-threshold", 20)
     assert done.code == 0, done.err

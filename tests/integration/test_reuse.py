@@ -255,7 +255,7 @@ def test_a_failed_run_of_which_nothing_had_succeeded_yet_is_gone_on_with(place):
     (place / "fail").touch()
     first = step(**FAILING, allowed_failed_count=2).run()
     assert (first.status, first.totals.returned, first.totals.mini_batches) == ("failed", 0, 3)
-    assert first.ending.advice.endswith(" and a higher threshold")
+    assert first.ending.advice.endswith(" --allowed-failed-count 3")
     (place / "fail").unlink()
     again = step(**FAILING, allowed_failed_count=3).run()
     assert (again.status, again.run_dir, again.ended_before) == ("completed", first.run_dir, 3)

@@ -1,11 +1,13 @@
 """Totals and thresholds: final states only, compared with `>`, each on its own."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_score.config import ParallelRunConfig
-from batch_score.job.totals import Totals, exceeded
+from batch_score.job.totals import Totals, enough, exceeded, excesses
 
 COUNT = st.integers(0, 200)
 
@@ -66,4 +68,14 @@ def test_any_exceeded_threshold_stops_and_nothing_else(items, batches, planned, 
         batches / planned > percent / 100 if batches * 100 != percent * planned else False,
     ]
     totals = Totals(items_failed=items, mini_batches_failed=batches)
-    assert (exceeded(totals, config, planned) is not None) == any(too_many)
+    found = excesses(totals, config, planned)
+    assert (exceeded(totals, config, planned) is not None) == bool(found) == any(too_many)
+    higher = replace(config, **{one.option: one.enough for one in found}) if batches <= planned else config
+    assert batches > planned or exceeded(totals, higher, planned) is None
+
+
+def test_all_options_that_must_be_higher_are_named():
+    config = ParallelRunConfig(error_threshold=0, allowed_failed_count=1, allowed_failed_percent=10)
+    found = excesses(Totals(items_failed=7, mini_batches_failed=2), config, 7)
+    assert enough(found) == "--error-threshold 7 --allowed-failed-count 2 --allowed-failed-percent 29"
+    assert enough([]) == ""

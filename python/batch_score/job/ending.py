@@ -73,15 +73,14 @@ def with_first(message: str, fault: Fault | None) -> str:
     return f"{message}; first error: {fault.error}: {fault.message}"
 
 
-def command(run_dir: Path, *, threshold: bool) -> str:
+def command(run_dir: Path, options: str) -> str:
     """How to go on.
 
     Args:
         run_dir: The run directory.
-        threshold: One was exceeded.
+        options: What has to be other than before; may be empty.
     """
-    higher = " and a higher threshold" if threshold else ""
-    return f"resume with: batch-score resume {shlex.quote(str(run_dir))}{higher}"
+    return f"resume with: batch-score resume {shlex.quote(str(run_dir))} {options}".rstrip()
 
 
 def output_form(encoder: Encoder | None, returned: int, *, has_header: bool) -> str:

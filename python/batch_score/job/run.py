@@ -29,7 +29,7 @@ from batch_score.job.queue import MiniBatchQueue
 from batch_score.job.record.fingerprint import changed_meanwhile, enumerated
 from batch_score.job.request import RunResult
 from batch_score.job.session import begin, first_worker
-from batch_score.job.totals import exceeded
+from batch_score.job.totals import enough, excesses
 from batch_score.job.worker_times import AllTimes
 from batch_score.logs.report import JobLog
 from batch_score.logs.tree import COORDINATOR, LogTree, node_address, process_name
@@ -352,7 +352,7 @@ class Job:
         if (done and self._fruitless) or None in [dataset.origin for dataset in prepared.datasets]:
             return ""
         planned = queue.planned if queue.plan_complete else None
-        return command(prepared.run_dir, threshold=bool(exceeded(self._ledger.totals, prepared.config, planned)))
+        return command(prepared.run_dir, enough(excesses(self._ledger.totals, prepared.config, planned)))
 
 
 def _engine(name: str, waiting: Waiting) -> Engine:

@@ -79,25 +79,54 @@ def restored(summary: Summary, *, short_return_fails: bool) -> Totals:
     )
 
 
-def exceeded(totals: Totals, config: ParallelRunConfig, mini_batches: int | None) -> str | None:
-    """The first threshold that is exceeded, as a sentence, or None.
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """A threshold that is exceeded.
+
+    Attributes:
+        option: Its parameter.
+        limit: Its value.
+        failed: How many have failed.
+        what: Of which kind, e.g. `failed items`.
+        enough: The least value that what has failed so far does not exceed.
+    """
+
+    option: str
+    limit: float
+    failed: int
+    what: str
+    enough: int
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.failed:,}, more than {self.option} {self.limit:g} allows"
+
+
+def excesses(totals: Totals, config: ParallelRunConfig, mini_batches: int | None) -> list[Excess]:
+    """All thresholds that are exceeded.
 
     Args:
         totals: Final states so far.
         config: The thresholds.
         mini_batches: Number of all mini-batches, None while planning goes on.
     """
-    if 0 <= config.error_threshold < totals.items_failed:
-        return _sentence("failed items", totals.items_failed, "error_threshold", config.error_threshold)
+    items, failed, found = totals.items_failed, totals.mini_batches_failed, []
+    if 0 <= config.error_threshold < items:
+        found.append(Excess("error_threshold", config.error_threshold, items, "failed items", items))
     allowed = config.tolerated_mini_batches
-    failed = totals.mini_batches_failed
     if allowed is not None and failed > allowed:
-        return _sentence("failed mini-batches", failed, "allowed_failed_count", allowed)
+        found.append(Excess("allowed_failed_count", allowed, failed, "failed mini-batches", failed))
     percent = config.allowed_failed_percent
     if percent is not None and mini_batches and 100 * failed > percent * mini_batches:
-        return _sentence(f"failed mini-batches of {mini_batches}", failed, "allowed_failed_percent", percent)
-    return None
+        what = f"failed mini-batches of {mini_batches}"
+        found.append(Excess("allowed_failed_percent", percent, failed, what, -(-100 * failed // mini_batches)))
+    return found
 
 
-def _sentence(what: str, failed: int, option: str, limit: float) -> str:
-    return f"{what}: {failed:,}, more than {option} {limit:g} allows"
+def exceeded(totals: Totals, config: ParallelRunConfig, mini_batches: int | None) -> str | None:
+    """The first threshold that is exceeded, as a sentence, or None; arguments are those of `excesses`."""
+    return next((str(one) for one in excesses(totals, config, mini_batches)), None)
+
+
+def enough(found: list[Excess]) -> str:
+    """The options of the command line under which what has failed so far is not too much."""
+    return " ".join(f"--{one.option.replace('_', '-')} {one.enough}" for one in found)
