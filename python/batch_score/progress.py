@@ -174,6 +174,8 @@ class Ending:
         script_line: Where in the entry script, e.g. `score.py:12 in run`; empty when it was not there.
         log: The file with the details of the failure.
         errors: Distinct errors with their counts, in order of appearance.
+        failed_items: The file of the failed items, None when none failed.
+        first_failed: The first of them with its reason, in one line; may be empty.
         advice: What to do next, e.g. the command that resumes the run; may be empty.
     """
 
@@ -186,6 +188,8 @@ class Ending:
     script_line: str = ""
     log: Path | None = None
     errors: tuple[tuple[str, int], ...] = ()
+    failed_items: Path | None = None
+    first_failed: str = ""
     advice: str = ""
 
 
@@ -206,6 +210,7 @@ def summary(ending: Ending) -> str:
             (snapshot.unit, items),
             ("mini-batches", batches),
             ("rate", _speed(snapshot)),
+            *_failed_item_rows(ending),
             *_error_rows(ending.errors),
             *_failure_rows(ending),
         ]
@@ -403,6 +408,14 @@ def _output_rows(ending: Ending) -> list[tuple[str, str]]:
         return []
     rows = [("output", _absolute(ending.output))]
     return [*rows, ("", ending.output_form)] if ending.output_form else rows
+
+
+def _failed_item_rows(ending: Ending) -> list[tuple[str, str]]:
+    if ending.failed_items is None:
+        return []
+    rows = [("failed items", _absolute(ending.failed_items))]
+    told = not ending.first_failed or any(text in ending.first_failed for text, _ in ending.errors)
+    return rows if told else [*rows, ("", f"the first: {_cut(ending.first_failed)}")]
 
 
 def _error_rows(errors: tuple[tuple[str, int], ...]) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """The commands beside `run`, and what `run` says to a person."""
 
 import json
+from pathlib import Path
 
 import pytest
 from tests.integration.running import numbers
@@ -144,3 +145,26 @@ def test_a_group_without_a_command_shows_its_help(group, called):
     assert (done.code, done.out) == (2, "")
     assert done.err == called(*group, "--help").out
     assert done.err.startswith("Usage: batch-score")
+
+
+def test_the_summary_and_json_lead_to_the_failed_items(tmp_path, called, script):
+    (tmp_path / "t.csv").write_text("id,a\n1,2\n3,word\n5,6\n")
+    options = ("--engine", "inline", "--run-dir", "r", "--set-column-types", "a=int64")
+    done = called("run", script(ECHO), "t.csv", *options)
+    assert done.code == 0, done.err
+    failed_items = tmp_path / "r" / "failed_items.jsonl"
+    assert f"\nfailed items   {failed_items}\n" in done.out
+    assert "the first: t.csv, row 1: RecordError: column 'a'" in done.out
+    again = called("resume", "r")
+    assert "the first: t.csv, row 1: RecordError: column 'a'" in again.out
+    assert called("resume", "r", "--json").json["failed_items"] == str(failed_items)
+
+
+def test_json_of_a_failed_run_has_cause_and_log(tmp_path, called, script):
+    numbers(tmp_path / "t.csv", 3)
+    script("def run(rows):\n    raise ValueError('no')\n")
+    done = called("run", "score.py", "t.csv", "--engine", "inline", "--run-max-try", 1, "--json", "--quiet")
+    assert done.code == 1
+    assert done.json["cause"] == "ValueError: no; therefore no mini-batch succeeded"
+    assert "ValueError" in Path(done.json["log"]).read_text()
+    assert f"{done.json['cause']}; log {done.json['log']}" in done.err

@@ -44,6 +44,8 @@ def test_four_ways_to_fail_in_one_job(tmp_path, batch_score, script):
     assert rows_of(done.output) == [4, 5, 6, 7]
     assert done.json["mini_batches"] == {"total": 8, "succeeded": 4, "failed": 4}
     assert done.json["items"] == {"total": 8, "succeeded": 4, "failed": 4}
+    assert done.json["failed_items"] == str(done.run_dir / "failed_items.jsonl")
+    assert (done.json["cause"], done.json["log"]) == ("", None)
     assert [(item["row"], item["attempts"], item["mini_batch"]) for item in by_row(done.failed_items)] == [
         (row, 2, row) for row in range(4)
     ]

@@ -198,6 +198,17 @@ def test_the_last_lines_of_a_failed_run_are_cause_script_line_and_log():
     ]
 
 
+def test_the_summary_leads_to_the_failed_items_with_the_first_reason():
+    failed = {"failed_items": Path("runs/a/failed_items.jsonl"), "first_failed": "t.csv, row 1: RecordError: no number"}
+    assert summary(ending(**failed)).splitlines()[-2:] == [
+        f"failed items   {Path.cwd()}/runs/a/failed_items.jsonl",
+        "               the first: t.csv, row 1: RecordError: no number",
+    ]
+    told = summary(ending(**failed, errors=(("RecordError: no number", 3),)))
+    assert "the first" not in told
+    assert "errors         3 x RecordError: no number" in told
+
+
 def test_the_summary_fits_one_screen_whatever_went_wrong():
     errors = tuple((f"ValueError: {'x' * 1000}\n{i}", 1) for i in range(500))
     text = summary(ending(status="failed", errors=errors, cause="\n".join("y" * 3000), script_line="s", log=Path("l")))

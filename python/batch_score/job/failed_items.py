@@ -1,4 +1,4 @@
-"""The lines of `failed_items.jsonl`: one JSON object for each item without a result. Pure."""
+"""The lines of `failed_items.jsonl`: one JSON object for each item without a result. Pure, but for reading one back."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from batch_score.minibatch import FailedItem, Fault, places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from batch_score.job.queue import Settled
     from batch_score.job.split import Bad, Scored
@@ -25,6 +26,19 @@ def failed_lines(settled: Settled) -> bytes:
     lines = (_placed(line, where) for _, part in sorted(parts, key=lambda part: part[0]) for line in part)
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     return text.encode("utf-8", "backslashreplace")  # a path need not be UTF-8
+
+
+def first_failed(path: Path) -> str:
+    """The first failed item of a run with its reason, e.g. `t.csv, row 1: ValueError: no`; empty if there is none."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            line = json.loads(file.readline())
+        source, row = line["source"], line["row"]
+        reason = f"{line['error']}: {line['message']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    where = ", ".join([*([source] if source else []), *([] if row is None else [f"row {row:,}"])])
+    return f"{where}: {reason}" if where else reason
 
 
 def bad_items(settled: Settled, bad: Bad) -> list[FailedItem]:

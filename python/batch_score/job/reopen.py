@@ -10,6 +10,8 @@ from batch_score.dataset.files import FileDataset
 from batch_score.dataset.origin import FILE, Origin
 from batch_score.dataset.tabular import TabularDataset
 from batch_score.errors import OutputError
+from batch_score.job.failed_items import first_failed
+from batch_score.job.layout import FAILED_ITEMS
 from batch_score.job.request import JobRequest, Resumption, RunResult
 from batch_score.job.totals import Totals
 from batch_score.progress import COMPLETED, Ending, Snapshot
@@ -83,12 +85,15 @@ def recorded_result(record: Recorded) -> RunResult:
             bytes_before=content["bytes_before"],
             unit="files" if record.fingerprint.inputs[0].kind == FILE else "rows",
         )
+        failed_items = record.run_dir / FAILED_ITEMS if totals.items_failed else None
         ending = Ending(
             status=COMPLETED,
             output=record.output,
             run_dir=record.run_dir,
             snapshot=snapshot,
             output_form=content["output_form"],
+            failed_items=failed_items,
+            first_failed=first_failed(failed_items) if failed_items else "",
         )
         elapsed = float(content["elapsed_s"])
     except (KeyError, TypeError, IndexError) as error:

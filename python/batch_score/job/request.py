@@ -98,20 +98,23 @@ class RunResult:
 
     def as_json(self) -> dict[str, Any]:
         """The one JSON object of `batch-score run --json`."""
-        totals = self.totals
+        totals, ending = self.totals, self.ending
         return {
             "status": self.status,
             "run_dir": str(self.run_dir),
             "output": None if self.output is None else str(self.output),
             "elapsed_s": round(self.elapsed_s, 3),
             "mini_batches": {
-                "total": self.ending.snapshot.mini_batches_planned,
+                "total": ending.snapshot.mini_batches_planned,
                 "succeeded": totals.mini_batches_succeeded,
                 "failed": totals.mini_batches_failed,
             },
             "items": {"total": self.items, "succeeded": totals.items_succeeded, "failed": totals.items_failed},
             "bytes_read": totals.bytes_read,
             "bytes_written": totals.bytes_written,
+            "failed_items": None if ending.failed_items is None else str(ending.failed_items),
+            "cause": ending.cause,
+            "log": None if ending.log is None else str(ending.log),
         }
 
     def __str__(self) -> str:

@@ -19,9 +19,10 @@ from batch_score.job.death import OomCounter
 from batch_score.job.drive import Driver, Parts
 from batch_score.job.early import early
 from batch_score.job.ending import End, behind, command, fruitless, output_form, with_first
+from batch_score.job.failed_items import first_failed
 from batch_score.job.gpu_samples import gpu_samples
 from batch_score.job.interrupt import Interrupted, Interruption
-from batch_score.job.layout import JOURNAL
+from batch_score.job.layout import FAILED_ITEMS, JOURNAL
 from batch_score.job.ledger import Columns, Ledger
 from batch_score.job.placing import read_text
 from batch_score.job.plan import Planner, plan
@@ -330,6 +331,7 @@ class Job:
         fault, log = self._log.first_fault, end.log
         if end.status == FAILED and log is None:
             log = self._log.first_traceback or self._tree.master_role
+        failed_items = self._prepared.run_dir / FAILED_ITEMS if self._ledger.totals.items_failed else None
         return Ending(
             status=end.status,
             output=None if self._prepared.spool and end.status != COMPLETED else self._prepared.output,
@@ -342,6 +344,8 @@ class Job:
             script_line=script_line(fault.traceback, self._prepared.spec.argv[0]) if fault else "",
             log=log,
             errors=self._log.errors,
+            failed_items=failed_items,
+            first_failed=first_failed(failed_items) if failed_items else "",
             advice=self._advice() if end.status != COMPLETED and end.resumable else "",
         )
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # What the end of a session writes, and the next session of the run takes back.
 ENDED = (
     *("ended", "cause", "totals", "elapsed_s", "mini_batches", "items", "bytes_read", "bytes_written"),
-    *("items_before", "bytes_before", "output_form", "output_bytes"),
+    *("items_before", "bytes_before", "output_form", "output_bytes", "failed_items", "log"),
 )
 
 
@@ -85,7 +85,6 @@ class RunRecord:
         self._content |= {
             **result.as_json(),
             "ended": _now(),
-            "cause": ending.cause,
             "totals": asdict(result.totals),
             "times": [*self._content.get("times", []), *result.times],
             "items_before": ending.snapshot.items_before,
