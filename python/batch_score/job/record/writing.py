@@ -28,10 +28,12 @@ ENDED = (
     *("ended", "cause", "totals", "elapsed_s", "mini_batches", "items", "bytes_read", "bytes_written"),
     *("items_before", "bytes_before", "output_form", "output_bytes", "failed_items", "log"),
 )
+# The settings have the variables of the workers, which may be secrets, and a session that goes on needs their values.
+PRIVATE = 0o600
 
 
 class RunRecord:
-    """Writes `run.json` whole each time, so that a reader never sees half of it.
+    """Writes `run.json` whole each time, so that a reader never sees half of it, and for its owner alone.
 
     Args:
         prepared: The job.
@@ -60,7 +62,7 @@ class RunRecord:
         except FileExistsError:
             raise
         except OSError:  # a file system without links
-            self._path.open("x").close()
+            self._path.touch(mode=PRIVATE, exist_ok=False)
             draft.replace(self._path)
         finally:
             draft.unlink(missing_ok=True)
@@ -107,9 +109,11 @@ class RunRecord:
     def _draft(self) -> Path:
         text = json.dumps(self._content, indent=2, ensure_ascii=False, default=str)
         draft = self._path.with_name(f"{DRAFT}{os.getpid()}")
+        draft.unlink(missing_ok=True)  # one that a killed process left would keep its mode
         try:
             # A path need not be UTF-8: what is escaped here is JSON's own form of it.
-            with draft.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            opened = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
+            with open(opened, "w", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123 - a descriptor
                 file.write(text + "\n")
                 file.flush()
                 os.fsync(file.fileno())
