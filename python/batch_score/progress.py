@@ -264,6 +264,7 @@ class Progress:
         stream: Where to show, usually `sys.stderr`.
         interval_s: Least number of seconds between two lines where there is no terminal.
         clock: Gives monotonic seconds.
+        figures: Show snapshots at all; without them there are only notes.
     """
 
     def __init__(
@@ -272,16 +273,20 @@ class Progress:
         *,
         interval_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
+        figures: bool = True,
     ) -> None:
         self._clock = clock
+        self._figures = figures
         self._due = clock()
         self._pending: Snapshot | None = None
-        bar = _bar(stream) if stream.isatty() else None
+        bar = _bar(stream) if figures and stream.isatty() else None
         self._display: _Display | None = bar or _Lines(stream)
         self._interval_s = _BAR_INTERVAL_S if bar else interval_s
 
     def update(self, snapshot: Snapshot) -> None:
         """Shows the snapshot when the last one is old enough; cheap otherwise."""
+        if not self._figures:
+            return
         now = self._clock()
         if now < self._due:
             self._pending = snapshot
@@ -292,6 +297,11 @@ class Progress:
     def note(self, text: str) -> None:
         """Shows a line of text without tearing the bar."""
         self._attempt(lambda display: display.note(text))
+
+    def detail(self, text: str) -> None:
+        """Shows a line of text that belongs to the figures and is left out with them."""
+        if self._figures:
+            self.note(text)
 
     def close(self) -> None:
         """Shows the last snapshot, if it was held back, and ends the display. May be called twice."""

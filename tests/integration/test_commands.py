@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from tests.integration.running import numbers
 
+from batch_score import TabularDataset
+
 ECHO = "def run(rows):\n    return rows\n"
 
 
@@ -168,3 +170,21 @@ def test_json_of_a_failed_run_has_cause_and_log(tmp_path, called, script):
     assert done.json["cause"] == "ValueError: no; therefore no mini-batch succeeded"
     assert "ValueError" in Path(done.json["log"]).read_text()
     assert f"{done.json['cause']}; log {done.json['log']}" in done.err
+
+
+LONG = ("--run-invocation-timeout", "300000")  # of which a note tells
+
+
+def test_quiet_leaves_out_the_figures_and_keeps_the_notes(tmp_path, called, script):
+    numbers(tmp_path / "t.csv", 3)
+    done = called("run", script(ECHO), "t.csv", "--engine", "inline", "--quiet", *LONG)
+    assert (done.code, done.err) == (0, "note: run_invocation_timeout is 300000 s, more than three days\n")
+
+
+def test_a_step_in_python_says_its_notes_and_keeps_them(tmp_path, job, script, capsys):
+    numbers(tmp_path / "t.csv", 3)
+    script(ECHO)
+    result = job(TabularDataset.from_delimited_files(str(tmp_path / "t.csv")), run_invocation_timeout=300_000)
+    [note] = result.notes
+    assert note == "run_invocation_timeout is 300000 s, more than three days"
+    assert capsys.readouterr().err == f"note: {note}\n"

@@ -247,6 +247,16 @@ def test_a_note_is_a_line_of_its_own():
     assert stream.getvalue() == "output /a/b.csv\n"
 
 
+def test_without_figures_there_are_notes_alone():
+    stream = io.StringIO()
+    progress = Progress(stream, interval_s=0, figures=False)
+    progress.update(HALF)
+    progress.detail("run directory /a")
+    progress.note("warning: it changed")
+    progress.close()
+    assert stream.getvalue() == "warning: it changed\n"
+
+
 def test_a_reader_that_goes_away_ends_the_display_and_not_the_run(caplog):
     reader, writer = os.pipe()
     os.close(reader)

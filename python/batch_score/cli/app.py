@@ -106,7 +106,7 @@ def _check_command(context: click.Context) -> None:
 @click.option("--config", type=FOLDER, help="YAML file with any of the options below, names with underscores")
 @click.option("--input-type", type=INPUT_TYPES, help="what the inputs are, when their extensions do not tell")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object on stdout at the end")
-@click.option("--quiet", is_flag=True, help="no progress on stderr")
+@click.option("--quiet", is_flag=True, help="no figures on stderr, only notes and errors")
 @options_of(ParallelRunConfig, ReaderOptions)
 @click.pass_obj
 def run(script: list[str], /, as_json: bool, **given: Any) -> int:  # noqa: FBT001 - click hands options over by name
@@ -139,7 +139,7 @@ def _told(result: RunResult, *, as_json: bool) -> int:
 @click.argument("run_dir", type=FOLDER)
 @click.option("--force", is_flag=True, help="go on also when the input, the scorer or fixed settings have changed")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object on stdout at the end")
-@click.option("--quiet", is_flag=True, help="no progress on stderr")
+@click.option("--quiet", is_flag=True, help="no figures on stderr, only notes and errors")
 @options_of(ParallelRunConfig, resumed=True)
 @click.pass_obj
 def resume(script: list[str], /, run_dir: Path, *, as_json: bool, force: bool, quiet: bool, **given: Any) -> int:

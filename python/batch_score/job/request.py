@@ -82,6 +82,7 @@ class RunResult:
         ended_before: Mini-batches that had ended before the run was resumed.
         reused: Nothing was run: this is the result of an earlier run with the same input and settings.
         times: Where the time of each worker went, as in `run.json`.
+        notes: What should be known of settings, devices, the model or the input, in order of appearance.
     """
 
     status: str
@@ -95,6 +96,7 @@ class RunResult:
     ended_before: int = 0
     reused: bool = False
     times: Sequence[Mapping[str, Any]] = ()
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The one JSON object of `batch-score run --json`."""

@@ -42,7 +42,7 @@ def run_or_reuse(request: JobRequest, progress: Progress | None = None) -> RunRe
 
     Args:
         request: What is asked; of a numbered run directory all numbers are looked at, the newest first.
-        progress: Where to show progress; None for nowhere.
+        progress: Where to show progress; None as in `run_job`.
 
     Raises:
         UsageError: Found before any worker was started; or `request.run_dir` was chosen and holds another run.
@@ -84,7 +84,7 @@ def _reused(record: Recorded, progress: Progress | None) -> RunResult:
     text = f"nothing to run: {record.run_dir} has the result of the same input, scorer and settings"
     logger.info("%s", text)
     if progress is not None:
-        progress.note(text)
+        progress.detail(text)
         progress.close()
     return result
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import time
 import traceback
 from contextlib import ExitStack, suppress
@@ -61,7 +62,7 @@ def run_job(request: JobRequest, progress: Progress | None = None, begun: Early 
 
     Args:
         request: What is asked.
-        progress: Where to show progress; None for nowhere.
+        progress: Where to show progress; None shows notes and warnings on stderr and no figures.
         begun: What the caller has started for the job, who also ends it; None for nothing.
 
     Raises:
@@ -72,7 +73,8 @@ def run_job(request: JobRequest, progress: Progress | None = None, begun: Early 
         begun = begun or stack.enter_context(early(request.config))
         session = begin(request, begun.inventory, stack, interruption)
         engine = _engine(session.prepared.config.engine, begun.waiting)
-        result = Job(session, engine, progress, stack, interruption).run()
+        shown = progress or Progress(sys.stderr, figures=False)
+        result = Job(session, engine, shown, stack, interruption).run()
         spool = session.prepared.spool
         if spool is not None and result.status == COMPLETED:
             # Only now: a session that goes on needs it as long as run.json does not say completed.
@@ -96,13 +98,14 @@ class Job:
         self,
         session: Session,
         engine: Engine,
-        progress: Progress | None,
+        progress: Progress,
         stack: ExitStack,
         interruption: Interruption,
     ) -> None:
         prepared = session.prepared
         self._prepared = prepared
         self._progress = progress
+        self._notes: list[str] = []
         self._stack = stack
         self._interruption = interruption
         self._record = session.record
@@ -151,9 +154,8 @@ class Job:
         if end.cause:
             logger.error("%s", end.cause)
         logger.info("%s: %s", end.status, line(self.snapshot()))
-        if self._progress is not None:
-            self._progress.update(self.snapshot())
-            self._progress.close()
+        self._progress.update(self.snapshot())
+        self._progress.close()
         result = self._result(end)
         self._telemetry.end(end.status, end.cause, {"items": result.items})
         self._log.result(result.ending)
@@ -179,6 +181,7 @@ class Job:
             ending=ending,
             ended_before=self._ledger.before.mini_batches,
             times=self._times.as_json(),
+            notes=tuple(self._notes),
         )
 
     def _carried_out(self) -> End:
@@ -206,19 +209,19 @@ class Job:
         prepared = self._prepared
         places = f"run directory {prepared.run_dir}" + (f", output {prepared.output}" if prepared.output else "")
         logger.info("started: %s, %d workers", places, len(prepared.environments))
+        self._progress.detail(places)
         for note in prepared.notes:
             logger.warning("%s", note)
-        lines = [places, *(f"note: {note}" for note in prepared.notes)]
+            self._note(f"note: {note}")
         if self._ledger.before.mini_batches:
-            lines.append(f"resumed after {self._ledger.before.mini_batches:,} mini-batches that had ended before")
-            logger.info("%s", lines[-1])
-        for text in lines:
-            self._note(text)
+            text = f"resumed after {self._ledger.before.mini_batches:,} mini-batches that had ended before"
+            logger.info("%s", text)
+            self._progress.detail(text)
 
     def _note(self, text: str) -> None:
-        """Shows a line to the user."""
-        if self._progress is not None:
-            self._progress.note(text)
+        """Shows a line that the user should see, also one who wants no figures."""
+        self._notes.append(text.removeprefix("note: "))
+        self._progress.note(text)
 
     def _drive(self) -> None:
         config = self._prepared.config
@@ -283,8 +286,7 @@ class Job:
             return
         self._shown = now
         snapshot = self.snapshot()
-        if self._progress is not None:
-            self._progress.update(snapshot)
+        self._progress.update(snapshot)
         if now >= self._noted + OVERVIEW_S:
             self._noted = now
             self._log.overview(snapshot)

@@ -82,7 +82,8 @@ class ParallelRunStep:
         """Runs the job here and now and returns when it has ended, also when it has failed.
 
         Args:
-            progress: Where to show progress; by default nowhere.
+            progress: Where to show progress; by default nowhere. Notes and warnings then go to stderr; the result's
+                `notes` has them, too.
 
         Returns:
             How it ended; `reused` says that nothing was run, because an earlier run has the result.
