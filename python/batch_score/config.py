@@ -68,9 +68,14 @@ def option(default: Any, text: str, **rules: Any) -> Any:
 
 
 class _Checked:
-    """Refuses a keyword that is no field, and names the nearest one that is."""
+    """Refuses what is given without a name, and a keyword that is no field, with the nearest one that is."""
 
-    def __new__(cls, **given: Any) -> Self:
+    def __new__(cls, *positional: Any, **given: Any) -> Self:
+        if positional:
+            example = f"{fields(cls)[0].name}=..."  # type: ignore[arg-type]  # every subclass is a dataclass
+            raise ConfigError(
+                f"{cls.__name__} takes names and values, as {example}; got {positional[0]!r} without a name"
+            )
         _known(given, list(kinds(cls)), cls.__name__)
         return super().__new__(cls)
 
@@ -465,6 +470,10 @@ def _known(names: Iterable[str], valid: Sequence[str], where: str) -> None:
     """Refuses a name that is not valid, with the nearest one that is."""
     for name in names:
         if name not in valid:
+            if name in kinds(ReaderOptions):
+                raise ConfigError(
+                    f"{where} has no {name}: give it to TabularDataset.from_delimited_files() or its like"
+                )
             near = get_close_matches(name, valid, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(valid)}"
             raise ConfigError(f"{where}: unknown parameter {name!r}{hint}")

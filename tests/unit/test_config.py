@@ -208,6 +208,17 @@ def test_an_unknown_keyword_names_the_nearest(cls, wrong, near):
         cls(**{wrong: 1})
 
 
+def test_a_reader_option_among_the_settings_is_sent_to_the_dataset():
+    with pytest.raises(ConfigError, match=r"has no separator: give it to TabularDataset\.from_delimited_files"):
+        ParallelRunConfig(separator=";")
+
+
+@pytest.mark.parametrize(("cls", "example"), [(ParallelRunConfig, "entry_script"), (ReaderOptions, "separator")])
+def test_settings_are_given_by_name(cls, example):
+    with pytest.raises(ConfigError, match=f"{cls.__name__} takes names and values, as {example}=...; got 'score.py'"):
+        cls("score.py")
+
+
 def test_an_unknown_key_of_a_file_names_file_key_and_nearest(tmp_path):
     file = tmp_path / "c.yml"
     file.write_text("run-max-tries: 3\n")
