@@ -20,7 +20,7 @@ LAYERS = [
     {"worker"},
     {"dataset", "entry_script", "onnx", "output", "gpu", "monitor"},
     {"config", "minibatch", "faults", "logs", "flags", "progress", "column", "arrow", "registry", "telemetry"},
-    {"errors", "_native", "importing"},
+    {"errors", "_native", "importing", "nearest"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 # On these levels the parts never import each other; the records and texts one level above the bottom may.

@@ -10,11 +10,11 @@ import json
 import re
 import types
 from dataclasses import MISSING, Field, dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Union, get_args, get_origin, get_type_hints
 
 from batch_score.errors import ConfigError
+from batch_score.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -155,7 +155,7 @@ class ParallelRunConfig(_Checked):
     append_row_dataframe_header: bool = option(
         False, "one header row in a .txt output when run() returns DataFrames", flag=True, fixed=True
     )
-    key: str = option(
+    key: str | tuple[str, ...] = option(
         "auto", "key columns of the output: auto (source and row), none, or input columns a,b,c", fixed=True
     )
     node_count: int = option(1, "nodes; this version runs on one", minimum=1)
@@ -474,8 +474,8 @@ def _known(names: Iterable[str], valid: Sequence[str], where: str) -> None:
                 raise ConfigError(
                     f"{where} has no {name}: give it to TabularDataset.from_delimited_files() or its like"
                 )
-            near = get_close_matches(name, valid, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(valid)}"
+            near = nearest(name, valid)
+            hint = f"; did you mean {near!r}?" if near else f"; known are {', '.join(valid)}"
             raise ConfigError(f"{where}: unknown parameter {name!r}{hint}")
 
 

@@ -188,3 +188,28 @@ def test_a_step_in_python_says_its_notes_and_keeps_them(tmp_path, job, script, c
     [note] = result.notes
     assert note == "run_invocation_timeout is 300000 s, more than three days"
     assert capsys.readouterr().err == f"note: {note}\n"
+
+
+def test_a_key_that_is_not_there_has_a_nearest_name(tmp_path, called, script):
+    (tmp_path / "t.csv").write_text("loan,a\n1,2\n")
+    done = called("run", script(ECHO), "t.csv", "--key", "lown")
+    assert done.code == 2
+    assert done.err.endswith("column 'lown', which the input does not have; did you mean 'loan'?\n")
+
+
+def test_a_list_of_keys_is_taken_as_it_is(tmp_path, called, script):
+    (tmp_path / "t.csv").write_text('auto,"a,b",c\n1,2,3\n')
+    (tmp_path / "job.yml").write_text("key: [auto, 'a,b']\n")
+    done = called(
+        "run",
+        script("def run(rows):\n    return [7]\n"),
+        "t.csv",
+        "--config",
+        "job.yml",
+        "--engine",
+        "inline",
+        "--json",
+    )
+    assert done.code == 0, done.err
+    assert done.output.read_text() == 'auto,"a,b",prediction\n1,2,7\n'
+    assert called("resume", done.run_dir, "--json").json == done.json

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from batch_score.errors import ConfigError, ReturnTypeError
-from batch_score.output.keys import attach, file_keys, parse_key, tabular_keys
+from batch_score.output.keys import attach, check_key, file_keys, parse_key, tabular_keys
 
 ROWS = pa.table({"id": ["a", "b", "c"], "x": [1.0, 2.0, 3.0]})
 KEYS = tabular_keys("auto", "in.csv", np.array([5, 6, 8]), ROWS)
@@ -45,17 +45,24 @@ def test_rows_are_keyed_by_columns_of_the_input():
 
 
 def test_an_unknown_key_column_is_refused_with_the_nearest_name():
-    with pytest.raises(ConfigError, match=r"in\.csv has no column 'idd' to use as a key: did you mean 'id'"):
-        tabular_keys(("idd",), "in.csv", np.arange(3), ROWS)
+    with pytest.raises(ConfigError, match=r"column 'idd', which the input does not have; did you mean 'id'\?"):
+        check_key(("x", "idd"), ROWS.column_names)
     with pytest.raises(ConfigError, match="its columns are id, x"):
-        tabular_keys(("zebra",), "in.csv", np.arange(3), ROWS)
+        check_key(("zebra",), ROWS.column_names)
+
+
+@pytest.mark.parametrize(
+    ("key", "columns"), [("auto", None), ("none", None), ("auto", ["id"]), (("id", "x"), ["x", "id"])]
+)
+def test_a_key_that_is_there_is_taken(key, columns):
+    check_key(key, columns)
 
 
 def test_files_are_keyed_by_their_path():
     assert file_keys("auto", ["a.png", "b.png"]).to_pydict() == {"source": ["a.png", "b.png"]}
     assert file_keys("none", ["a.png"]) is None
-    with pytest.raises(ConfigError, match="files have no columns"):
-        file_keys(("id",), ["a.png"])
+    with pytest.raises(ConfigError, match="key id names input columns, but files have none"):
+        check_key(("id",), None)
 
 
 def test_a_path_that_is_not_utf8_is_shown_with_escapes():

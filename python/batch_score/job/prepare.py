@@ -23,7 +23,7 @@ from batch_score.job.script_names import SCRIPT_NAMES
 from batch_score.job.surroundings import environment, environment_notes, variables, with_version
 from batch_score.output.encoder import OutputOptions
 from batch_score.output.forms import encoder_for
-from batch_score.output.keys import Key, parse_key
+from batch_score.output.keys import Key, check_key, parse_key
 from batch_score.output.settings import read_settings, unused_settings
 from batch_score.telemetry.process import notes as told
 from batch_score.worker.messages import WorkerSpec
@@ -155,14 +155,8 @@ def _check_datasets(config: ParallelRunConfig, datasets: tuple[Dataset, ...], ke
         raise ConfigError(f"inputs must be one or several datasets of one kind, got {found}")
     if kinds == {"file"}:
         mini_batch_files(config.mini_batch_size)
-    if isinstance(key, str):
-        return
-    if kinds == {"file"}:
-        raise ConfigError(f"key {','.join(key)} names input columns, but files have none; use auto or none")
-    for table in (dataset for dataset in datasets if isinstance(dataset, TabularDataset)):
-        for name in key:
-            if name not in table.schema.names:
-                raise ConfigError(f"key names column {name!r}, but the columns are {', '.join(table.schema.names)}")
+    for dataset in datasets:
+        check_key(key, dataset.schema.names if isinstance(dataset, TabularDataset) else None)
 
 
 def _check_apart(datasets: tuple[Dataset, ...], written: tuple[Path, ...]) -> None:

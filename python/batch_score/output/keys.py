@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -14,6 +13,7 @@ from batch_score.arrow import compute as pc
 from batch_score.column import as_column, as_texts, constant_text
 from batch_score.errors import ConfigError, ReturnTypeError
 from batch_score.minibatch import ROW
+from batch_score.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +31,8 @@ def parse_key(value: str | Sequence[str]) -> Key:
     """Reads the key option.
 
     Args:
-        value: `auto`, `none`, column names separated by commas, or a list of column names (the only way to name
-            a column that is called `auto`, or has a comma in its name).
+        value: `auto`, `none`, column names separated by commas, or a list of column names as they are (the only way
+            to name a column that is called `auto`, or has a comma in its name).
 
     Returns:
         `auto`, `none`, or the column names.
@@ -50,6 +50,27 @@ def parse_key(value: str | Sequence[str]) -> Key:
     return names
 
 
+def check_key(key: Key, columns: Sequence[str] | None) -> None:
+    """Refuses a key that names what the input does not have.
+
+    Args:
+        key: What `parse_key()` returned.
+        columns: Of a table; None for files, which have none.
+
+    Raises:
+        ConfigError: It does; the message has the nearest name.
+    """
+    if isinstance(key, str):
+        return
+    if columns is None:
+        raise ConfigError(f"key {','.join(key)} names input columns, but files have none; use auto or none")
+    for name in key:
+        if name not in columns:
+            near = nearest(name, columns)
+            hint = f"did you mean {near!r}?" if near else f"its columns are {', '.join(columns)}"
+            raise ConfigError(f"key names column {name!r}, which the input does not have; {hint}")
+
+
 def tabular_keys(key: Key, source: str, ordinals: npt.NDArray[np.integer[Any]], table: pa.Table) -> pa.Table | None:
     """Builds the keys of a mini-batch of rows.
 
@@ -57,24 +78,16 @@ def tabular_keys(key: Key, source: str, ordinals: npt.NDArray[np.integer[Any]], 
         key: What `parse_key()` returned.
         source: Path of the file the rows come from.
         ordinals: `[items]`, ordinals of the rows in that file, counted from 0.
-        table: The rows, one per ordinal; only a list of columns reads it.
+        table: The rows, one per ordinal; only a list of columns reads it, all of which it has.
 
     Returns:
         One row per item: `source` and `row`, or the named columns of the input; None without keys.
-
-    Raises:
-        ConfigError: If the input lacks a named column.
     """
     if key == "none":
         return None
     if key == "auto":
         rows = as_column(np.asarray(ordinals, dtype=np.int64))
         return pa.table({SOURCE: constant_text(_path_text(source), len(rows)), ROW: rows})
-    for name in key:
-        if name not in table.column_names:
-            near = difflib.get_close_matches(name, table.column_names, n=1)
-            hint = f"did you mean {near[0]!r}" if near else f"its columns are {', '.join(table.column_names)}"
-            raise ConfigError(f"{source} has no column {name!r} to use as a key: {hint}")
     return table.select(list(key)).replace_schema_metadata(None)
 
 
@@ -103,19 +116,14 @@ def file_keys(key: Key, files: Sequence[str]) -> pa.Table | None:
     """Builds the keys of a mini-batch of files.
 
     Args:
-        key: What `parse_key()` returned.
+        key: What `parse_key()` returned; no list of columns.
         files: Paths of the files.
 
     Returns:
         One row per file with its path as `source`; None without keys.
-
-    Raises:
-        ConfigError: If the key is a list of columns, which files do not have.
     """
     if key == "none":
         return None
-    if key != "auto":
-        raise ConfigError(f"files have no columns, so key {','.join(key)!r} cannot be used: give auto or none")
     return pa.table({SOURCE: as_texts([_path_text(file) for file in files])})
 
 

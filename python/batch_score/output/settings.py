@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 import logging
 from typing import TYPE_CHECKING, Any
 
 from batch_score.errors import ConfigError
+from batch_score.nearest import nearest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,6 +84,6 @@ def _check_argument(path: Path, name: str) -> None:
     if name in _OURS:
         raise ConfigError(f"{path}: {name!r} cannot be overridden, since all results go to one UTF-8 file: remove it")
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}" if near else "remove it"
+        near = nearest(name, known)
+        hint = f"did you mean {near!r}" if near else "remove it"
         raise ConfigError(f"{path}: DataFrame.to_csv has no argument {name!r}: {hint}")
