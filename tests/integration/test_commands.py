@@ -213,3 +213,37 @@ def test_a_list_of_keys_is_taken_as_it_is(tmp_path, called, script):
     assert done.code == 0, done.err
     assert done.output.read_text() == 'auto,"a,b",prediction\n1,2,7\n'
     assert called("resume", done.run_dir, "--json").json == done.json
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        (("--outputs", "lable"), "outputs"),
+        (("--features", "id"), "features"),
+        (("--precision", "fp16"), "precision"),
+        (("--model-batch-size", "auto"), "model_batch_size"),
+    ],
+)
+def test_an_option_of_models_is_refused_beside_a_script(option, name, tmp_path, called, script):
+    numbers(tmp_path / "t.csv", 3)
+    done = called("run", script(ECHO), "t.csv", *option)
+    assert done.code == 2
+    assert done.err == f"batch-score: error: {name} is for ONNX models, but the scorer is score.py; leave it out\n"
+
+
+@pytest.mark.parametrize("command", [("run", "score.py"), ("plan",)])
+@pytest.mark.parametrize("option", [("--separator", ";"), ("--no-header",), ("--set-column-types", "a=int64")])
+def test_an_option_of_tables_is_refused_for_files(option, command, tmp_path, called, script):
+    script(ECHO)
+    (tmp_path / "a.png").touch()
+    done = called(*command, "a.png", *option)
+    name = option[0].removeprefix("--").removeprefix("no-").replace("-", "_")
+    assert done.code == 2
+    assert f"{name} is for tables, but the input is files (a.png); leave it out" in done.err
+
+
+def test_keys_in_paths_are_for_files_too(tmp_path, called):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b.png").touch()
+    done = called("plan", "a", "--partition-format", "a/{name}.png")
+    assert (done.code, done.err) == (0, "")

@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from batch_score import _native
+from batch_score.config import plain
 from batch_score.dataset.files import FileDataset
 from batch_score.dataset.origin import Origin
 from batch_score.dataset.source import COMPRESSED
 from batch_score.dataset.tabular import TabularDataset, listed
-from batch_score.errors import InputError
+from batch_score.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,9 +39,10 @@ def dataset_of(
 
     Raises:
         InputError: Nothing is there, the extensions are mixed, or a table cannot be read.
+        ConfigError: An option of tables is given for files.
     """
     if input_type == "file":
-        return FileDataset.from_files(list(inputs), partition_format=options.partition_format)
+        return _files(inputs, options)
     tables = [suffix for kind in KINDS for suffix in suffixes(kind)]
     matching, other, table, file = _native.count_by_suffix(inputs, tables)
     if matching and other and input_type is None:
@@ -49,10 +51,19 @@ def dataset_of(
             "or inputs of one kind"
         )
     if not matching and input_type is None:
-        return FileDataset.from_files(list(inputs), partition_format=options.partition_format)
+        return _files(inputs, options)
     paths = listed(list(inputs))
     found = TabularDataset.detect(paths, options, _kind(paths))
     return replace(found, origin=Origin(_kind(paths), tuple(inputs), options))  # a resumed run lists them again
+
+
+def _files(inputs: Sequence[str], options: ReaderOptions) -> FileDataset:
+    given = [name for name in plain(options) if name != "partition_format"]
+    if given:
+        raise ConfigError(
+            f"{given[0]} is for tables, but the input is files ({inputs[0]}); leave it out or give --input-type tabular"
+        )
+    return FileDataset.from_files(list(inputs), partition_format=options.partition_format)
 
 
 def _kind(paths: Sequence[str]) -> str:

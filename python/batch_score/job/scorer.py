@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batch_score import entry_script
+from batch_score.config import plain
 from batch_score.dataset.fields import Matrix
 from batch_score.dataset.tabular import TabularDataset
 from batch_score.errors import ConfigError, ScorerError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from batch_score.gpu.placement import Assignment
     from batch_score.onnx.spec import ModelSpec
     from batch_score.output.keys import Key
+# `device` is not among them: `cpu` keeps GPUs from scripts, too.
+OF_MODELS = ("features", "outputs", "model_batch_size", "precision")
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,23 @@ def find_scorer(
     """Finds the entry script or model.
 
     Raises:
-        ConfigError: None is named.
+        ConfigError: None is named, or a setting of models stands beside a script.
         ScorerError: It is not there, or the columns do not fit it.
     """
     if not config.entry_script:
         raise ConfigError("entry_script is missing; name a script (score.py), a module (package.module) or model.onnx")
     if is_model(config):
         return _model(config, datasets, key, assignments)
+    _check_without_model(config)
     location = entry_script.locate(config.entry_script, config.source_directory)
     return FoundScorer(location, datasets, location.code_root, location.path)
+
+
+def _check_without_model(config: ParallelRunConfig) -> None:
+    """Refuses settings that nothing would come of."""
+    given = [name for name in OF_MODELS if name in plain(config)]
+    if given:
+        raise ConfigError(f"{given[0]} is for ONNX models, but the scorer is {config.entry_script}; leave it out")
 
 
 def _model(
