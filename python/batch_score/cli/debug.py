@@ -83,7 +83,8 @@ def debug(
         stops: Where a debugger comes in.
 
     Returns:
-        0, or 1 if the script raised or returned something that cannot be written; its traceback was printed.
+        0, or 1 if the script raised or returned something that cannot be written; its traceback was printed. Also 1 if
+        `run()` was not called, because no item can be read.
     """
     if given["inputs"] and failed_item is not None:
         raise ConfigError("--failed-item is a line of a run: give its folder, and no INPUT")
@@ -243,13 +244,16 @@ def _show_task(task: Task) -> None:
 
 
 def _show_outcome(minibatch: MiniBatch, outcome: Outcome) -> bool:
-    """Prints what became of the items; tells whether the try was a good one."""
+    """Prints what became of the items; tells whether `run()` was called and the try was a good one."""
     place = places(minibatch)
     for item in outcome.failed_items:
         where = item.source if item.row is None else "{}, row {}".format(*place(item.row))
         print(f"failed item: {where}: {item.fault.message}")
     if outcome.fault is not None:
         print(outcome.fault.traceback, file=sys.stderr)
+        return False
+    if not outcome.timings.run:
+        print("run() was not called: no readable item", file=sys.stderr)
         return False
     print(f"run() took {outcome.timings.run:.3f} s and returned {outcome.returned:,} elements:")
     return True
