@@ -43,6 +43,7 @@ class Option:
 
     Attributes:
         help: One line for `--help` and the documentation.
+        pairs: What an option of names and values takes, e.g. `NAME=VALUE`, and an example.
         minimum: Smallest value.
         maximum: Largest value.
         above: The value must be greater than this.
@@ -57,6 +58,7 @@ class Option:
     maximum: float | None = None
     above: float | None = None
     choices: tuple[str, ...] = ()
+    pairs: tuple[str, str] = ("", "")
     flag: bool = False
     cli: bool = True
     fixed: bool = False
@@ -93,7 +95,10 @@ class ReaderOptions(_Checked):
     encoding: str = option("utf8", "encoding of text files", choices=ENCODINGS)
     infer_column_types: bool = option(True, "settle column types from the first part of the input; else all text")
     set_column_types: dict[str, str] | None = option(
-        None, "types of columns, name=type: int64, int32, float64, float32, bool, string, datetime"
+        None,
+        "types of columns: int64 (int, long), int32, float64 (float, double), float32, bool (boolean), string (str), "
+        "datetime",
+        pairs=("NAME=TYPE", "amount=int64"),
     )
     empty_as_string: bool = option(False, "read an empty text field as an empty string instead of null")
     include_path: bool = option(False, "add the column Path")
@@ -193,7 +198,9 @@ class ParallelRunConfig(_Checked):
     profiling_module: str | None = option(
         None, "profile init() and run() in each worker by this module", choices=PROFILERS, flag=True
     )
-    environment_variables: dict[str, str] | None = option(None, "variables for the workers, NAME=VALUE")
+    environment_variables: dict[str, str] | None = option(
+        None, "variables for the workers", pairs=("NAME=VALUE", "COLOUR=red")
+    )
     model_dir: str | None = option(
         None,
         "AZUREML_MODEL_DIR of the workers: a folder, the folder of a model file, or a registered model, NAME or "
@@ -341,8 +348,10 @@ def check(config: Any) -> None:
     """Brings every field to its type and checks its range, in place, once, while the frozen object is made."""
     accepted = kinds(type(config))
     for field_ in fields(config):
-        value = coerce(field_.name, getattr(config, field_.name), accepted[field_.name])
-        rule = rules(field_)
+        rule, value = rules(field_), getattr(config, field_.name)
+        if dict in accepted[field_.name]:
+            _check_pairs(field_.name, value, *rule.pairs)
+        value = coerce(field_.name, value, accepted[field_.name])
         if rule.choices and value is not None:
             value = _choice(field_.name, value, rule.choices)
         _range(field_.name, value, rule)
@@ -416,6 +425,14 @@ def _pairs(value: Any) -> dict[str, str] | None:
 # How errors call what YAML has other words for.
 SHOWN: dict[type, str] = {tuple: "a list of names", dict: "a mapping"}
 PARSERS = {int: _int, float: _float, bool: _bool, str: _str, tuple: _names, dict: _pairs}
+
+
+def _check_pairs(name: str, value: Any, form: str, example: str) -> None:
+    """Refuses what is neither a mapping nor a list of texts like NAME=VALUE."""
+    odd = [value] if isinstance(value, str) else value if isinstance(value, (list, tuple)) else ()
+    wrong = [one for one in odd if isinstance(value, str) or "=" not in str(one)]
+    if wrong:
+        raise ConfigError(f"{name} must be {form}, e.g. {example}; got {wrong[0]!r}")
 
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:

@@ -168,6 +168,20 @@ def test_reader_options_out_of_range(name, value):
 
 
 @pytest.mark.parametrize(
+    ("cls", "name", "value", "message"),
+    [
+        (ReaderOptions, "set_column_types", ("amount",), "NAME=TYPE, e.g. amount=int64; got 'amount'"),
+        (ReaderOptions, "set_column_types", "amount", "NAME=TYPE, e.g. amount=int64; got 'amount'"),
+        (ParallelRunConfig, "environment_variables", ["A=1", "B"], "NAME=VALUE, e.g. COLOUR=red; got 'B'"),
+    ],
+)
+def test_names_and_values_have_a_form(cls, name, value, message):
+    with pytest.raises(ConfigError) as raised:
+        cls(**{name: value})
+    assert str(raised.value) == f"{name} must be {message}"
+
+
+@pytest.mark.parametrize(
     ("name", "given_", "wanted"),
     [
         ("error_threshold", "10", 10),

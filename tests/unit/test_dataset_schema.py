@@ -45,7 +45,8 @@ def test_a_declared_integer_is_never_empty(name, empty):
 
 
 @pytest.mark.parametrize(
-    ("declared", "message"), [({"d": "int64"}, "'d', but the columns are c"), ({"c": "uuid"}, "unknown type 'uuid'")]
+    ("declared", "message"),
+    [({"d": "int64"}, "'d', which the input does not have; the columns are c"), ({"c": "uuid"}, "unknown type 'uuid'")],
 )
 def test_unknown_declarations(declared, message):
     with pytest.raises(ConfigError, match=message):

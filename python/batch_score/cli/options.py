@@ -50,7 +50,7 @@ def _option(field: Field[Any], accepted: tuple[type, ...], text: str) -> Callabl
     if bool in accepted:
         return click.option(f"--{name}/--no-{name}", field.name, default=None, help=text)
     if dict in accepted:
-        return click.option(f"--{name}", field.name, multiple=True, metavar="NAME=VALUE", help=text)
+        return click.option(f"--{name}", field.name, multiple=True, metavar=rule.pairs[0], help=text)
     if rule.choices:
         choices = click.Choice(rule.choices, case_sensitive=False)
         return click.option(f"--{name}", field.name, type=choices, default=None, help=text)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from batch_score.errors import ConfigError
+from batch_score.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -53,7 +54,9 @@ def check_declared(declared: Iterable[str], columns: Sequence[str]) -> None:
     """Refuses the name of a column that there is none of, with ConfigError."""
     for name in declared:
         if name not in columns:
-            raise ConfigError(f"set_column_types names column {name!r}, but the columns are {', '.join(columns)}")
+            near = nearest(name, columns)
+            hint = f"did you mean {near!r}?" if near else f"the columns are {', '.join(columns)}"
+            raise ConfigError(f"set_column_types names column {name!r}, which the input does not have; {hint}")
 
 
 def _field(sample: pa.Table, name: str, declared: str | None) -> pa.Field[Any]:
