@@ -1,12 +1,14 @@
 """The commands beside `run`, and what `run` says to a person."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from tests.integration.running import numbers
 
 from batch_score import TabularDataset
+from batch_score.cli.sections import SECTIONS
 
 ECHO = "def run(rows):\n    return rows\n"
 
@@ -247,3 +249,34 @@ def test_keys_in_paths_are_for_files_too(tmp_path, called):
     (tmp_path / "a" / "b.png").touch()
     done = called("plan", "a", "--partition-format", "a/{name}.png")
     assert (done.code, done.err) == (0, "")
+
+
+def test_the_help_has_every_option_in_one_section(called):
+    text = called("run", "--help").out
+    titles = re.findall(r"^(\S.*):$", text, flags=re.MULTILINE)
+    assert titles == ["Options", *SECTIONS]
+    own = text.partition("Options:")[2].partition("Input:")[0]
+    assert re.findall(r"^  (?:-h, )?--([a-z-]+)", own, flags=re.MULTILINE) == [
+        *("run-dir", "output", "config", "json", "quiet", "help"),
+    ]
+    options = re.findall(r"^  (?:-h, )?--([a-z-]+)", text, flags=re.MULTILINE)
+    assert len(options) == len(set(options))
+
+
+def test_help_says_what_may_be_given(called):
+    run, debug = called("run", "--help").out, called("debug", "--help").out
+    for text in (run, debug):
+        assert "[-- SCRIPT ARGUMENTS]" in " ".join(text.partition("\n\n")[0].split())
+        assert "--logging-level [DEBUG|INFO|WARNING|WARN]" in text
+        assert "--profiling-module [cProfile|profile]" in text
+        assert "--set-column-types NAME=TYPE" in text
+    assert "[default: -1]" in run
+    assert "[default" not in debug.partition("Input:")[2]  # with RUN_DIR the run's values hold
+    assert "SCRIPT" not in called("resume", "--help").out.partition("\n\n")[0]
+
+
+@pytest.mark.parametrize("group", [(), ("model",)])
+def test_at_80_columns_no_description_of_a_command_is_cut(group, called, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = called(*group, "--help").out.partition("Commands:")[2]
+    assert [line for line in listed.splitlines() if line.endswith("...")] == []

@@ -11,6 +11,7 @@ import click
 
 from batch_score import __version__
 from batch_score.cli.options import options_of, settings
+from batch_score.cli.sections import Sectioned
 from batch_score.config import ParallelRunConfig, ReaderOptions
 from batch_score.errors import BatchScoreError, ScorerError
 from batch_score.importing import importing
@@ -98,7 +99,7 @@ def _check_command(context: click.Context) -> None:
         context.exit(2)
 
 
-@commands.command()
+@commands.command(cls=Sectioned, script=True)
 @click.argument("scorer")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--run-dir", type=FOLDER, help="what the run leaves behind  [default: runs/DATE-TIME-SCORER]")
@@ -135,7 +136,7 @@ def _told(result: RunResult, *, as_json: bool) -> int:
     return result.exit_code
 
 
-@commands.command()
+@commands.command(cls=Sectioned)
 @click.argument("run_dir", type=FOLDER)
 @click.option("--force", is_flag=True, help="go on also when the input, the scorer or fixed settings have changed")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object on stdout at the end")
@@ -158,7 +159,7 @@ def resume(script: list[str], /, run_dir: Path, *, as_json: bool, force: bool, q
     return _told(result, as_json=as_json)
 
 
-@commands.command()
+@commands.command(cls=Sectioned)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--mini-batch-size", help="as in run")
 @click.option("--input-type", type=INPUT_TYPES, help="as in run")
@@ -173,7 +174,7 @@ def plan(as_json: bool, **given: Any) -> None:  # noqa: FBT001 - click hands opt
     show_plan(given, sys.stdout, as_json=as_json)
 
 
-@commands.command()
+@commands.command(cls=Sectioned, script=True, short_help="Run one mini-batch here and show all of it.")
 @click.argument("scorer", metavar="SCORER|RUN_DIR")
 @click.argument("inputs", nargs=-1, metavar="[INPUT...]")
 @click.option("--mini-batch", type=click.IntRange(0), help="which one of the plan  [default: 0]")
@@ -183,12 +184,13 @@ def plan(as_json: bool, **given: Any) -> None:  # noqa: FBT001 - click hands opt
 @click.option("--listen", metavar="[HOST:]PORT", help="wait for a debugger (debugpy) before the script is loaded")
 @click.option("--config", type=FOLDER, help="as in run")
 @click.option("--input-type", type=INPUT_TYPES, help="as in run")
-@options_of(ParallelRunConfig, ReaderOptions)
+@options_of(ParallelRunConfig, ReaderOptions, defaults=False)
 @click.pass_obj
 def debug(script: list[str], /, **given: Any) -> int:
     """Run one mini-batch in this process and show what run() got and returned; nothing is kept, no time limit applies.
 
-    With RUN_DIR it is a mini-batch, or a failed item, of that run, with its settings, arguments and inputs.
+    With RUN_DIR it is a mini-batch, or a failed item, of that run, with its settings, arguments and inputs. An option
+    that is not given is then as in that run, else as in run.
     """
     with importing():
         from batch_score.cli.debug import Stops  # noqa: PLC0415 - --help needs none of it
@@ -199,7 +201,7 @@ def debug(script: list[str], /, **given: Any) -> int:
     return debug_one(given, script, stops=stops, **chosen)
 
 
-@commands.command()
+@commands.command(short_help="Show the GPUs and what each worker would get.")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 @options_of(ParallelRunConfig, only=WHO_GETS_WHAT)
 def gpus(as_json: bool, **given: Any) -> None:  # noqa: FBT001 - as above
@@ -210,7 +212,11 @@ def gpus(as_json: bool, **given: Any) -> None:  # noqa: FBT001 - as above
     show_gpus(config, sys.stdout, as_json=as_json)
 
 
-@commands.group(invoke_without_command=True, subcommand_metavar="COMMAND [ARGS]...")
+@commands.group(
+    short_help="Keep models under names and versions.",
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+)
 @click.pass_context
 def model(context: click.Context) -> None:
     """Keep models under names and versions, for --model-dir and for Model.get_model_path() of scripts.
@@ -244,7 +250,7 @@ def list_(name: str | None, tags: tuple[str, ...], *, as_json: bool) -> None:
     list_models(name, tags, sys.stdout, as_json=as_json)
 
 
-@model.command()
+@model.command(short_help="Show what is known of a model.")
 @click.argument("name", metavar="NAME[:VERSION]")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 def show(name: str, *, as_json: bool) -> None:
@@ -263,7 +269,7 @@ def path_(name: str) -> None:
     print_path(name, sys.stdout)
 
 
-@commands.command()
+@commands.command(short_help="Run a pipeline or batch deployment of Azure ML.")
 @click.argument("file", type=FOLDER)
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="another value, as inputs.data=new.csv")
@@ -286,7 +292,7 @@ def pipeline(as_json: bool, **given: Any) -> int:  # noqa: FBT001 - as above
     return code
 
 
-@commands.command()
+@commands.command(short_help="Score real images with a model and with a script.")
 @click.argument("folder", type=FOLDER, required=False)
 def demo(folder: Path | None) -> None:
     """Score real images of handwritten digits twice: a table with an ONNX model, PNG files with a script."""

@@ -20,7 +20,9 @@ DEFAULT_FILE_NAME = "predictions.csv"
 TYPES: dict[type, click.ParamType[Any]] = {int: click.INT, float: click.FLOAT}
 
 
-def options_of(*classes: type, resumed: bool = False, only: Collection[str] = ()) -> Callable[[Command], Command]:
+def options_of(
+    *classes: type, resumed: bool = False, defaults: bool = True, only: Collection[str] = ()
+) -> Callable[[Command], Command]:
     """A decorator that adds an option for each field of `classes`.
 
     A value that is not given on the command line is None there, so that a configuration file can give it.
@@ -28,6 +30,7 @@ def options_of(*classes: type, resumed: bool = False, only: Collection[str] = ()
     Args:
         classes: Configuration classes.
         resumed: Only what may change when a run is resumed; what is not given is as recorded.
+        defaults: The help tells them; what a run was given may stand in their place.
         only: Names of the fields, if not all are wanted.
     """
 
@@ -37,7 +40,7 @@ def options_of(*classes: type, resumed: bool = False, only: Collection[str] = ()
             for field in reversed(fields(cls)):
                 left_out = (resumed and rules(field).fixed) or (only and field.name not in only)
                 if rules(field).cli and not left_out:
-                    text = rules(field).help + ("" if resumed else _default(field))
+                    text = rules(field).help + (_default(field) if defaults and not resumed else "")
                     command = _option(field, accepted[field.name], text)(command)
         return command
 
@@ -52,8 +55,8 @@ def _option(field: Field[Any], accepted: tuple[type, ...], text: str) -> Callabl
     if dict in accepted:
         return click.option(f"--{name}", field.name, multiple=True, metavar=rule.pairs[0], help=text)
     if rule.choices:
-        choices = click.Choice(rule.choices, case_sensitive=False)
-        return click.option(f"--{name}", field.name, type=choices, default=None, help=text)
+        choices, shown = click.Choice(rule.choices, case_sensitive=False), f"[{'|'.join(rule.choices)}]"
+        return click.option(f"--{name}", field.name, type=choices, default=None, help=text, metavar=shown)
     single = TYPES.get(accepted[0]) if str not in accepted else None
     return click.option(f"--{name}", field.name, type=single or click.STRING, default=None, help=text)
 
