@@ -214,9 +214,7 @@ class Job:
             logger.warning("%s", note)
             self._note(f"note: {note}")
         if self._ledger.before.mini_batches:
-            text = f"resumed after {self._ledger.before.mini_batches:,} mini-batches that had ended before"
-            logger.info("%s", text)
-            self._progress.detail(text)
+            logger.info("resumed after %d mini-batches that had ended before", self._ledger.before.mini_batches)
 
     def _note(self, text: str) -> None:
         """Shows a line that the user should see, also one who wants no figures."""
