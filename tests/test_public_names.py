@@ -39,6 +39,12 @@ def test_the_export_list_is_what_is_exported():
     assert set(batch_score.__all__) == checked
 
 
+def test_what_is_exported_is_what_is_listed():
+    code = "import batch_score; print(*dir(batch_score))"  # before anything has been loaded on demand
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == batch_score.__all__
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         batch_score.Nothing  # noqa: B018 - the access is what is tested

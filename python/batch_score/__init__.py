@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from batch_score._native import __version__
+from batch_score._native import __version__, read_journal
 
 if TYPE_CHECKING:
     from batch_score.config import ParallelRunConfig, ReaderOptions
@@ -28,6 +28,7 @@ __all__ = [
     "RunResult",
     "TabularDataset",
     "__version__",
+    "read_journal",
 ]
 
 _HOME = {
@@ -39,6 +40,10 @@ _HOME = {
     "RunResult": "batch_score.job.request",
     "TabularDataset": "batch_score.dataset.tabular",
 }
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

@@ -50,6 +50,7 @@ def test_rows_lines_and_records_stand_where_append_says(writer, output, failed_i
     assert failed_items.read_bytes() == b"{5}\n{3}\n{6}\n"
     found = read_journal(journal)
     assert (found.run_id, found.torn) == (RUN, False)
+    assert str(found.records[0]).startswith("JournalRecord(kind='preamble', index=0, identity=0, attempt=0, total=0,")
     assert [row(record) for record in found.records] == [
         ("preamble", 0, 0, 0, 0, 0, 0, 10, 0),
         ("committed", 4, 7, 0, 2, 2, 2, 18, 0),

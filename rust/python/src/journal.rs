@@ -38,6 +38,17 @@ impl From<&Record> for JournalRecord {
     }
 }
 
+#[pymethods]
+impl JournalRecord {
+    fn __repr__(&self) -> String {
+        let Self { kind, index, identity, attempt, total, succeeded, returned, end, failed_end } = self;
+        format!(
+            "JournalRecord(kind='{kind}', index={index}, identity={identity}, attempt={attempt}, total={total}, \
+             succeeded={succeeded}, returned={returned}, end={end}, failed_end={failed_end})"
+        )
+    }
+}
+
 #[pyclass(frozen, get_all, module = "batch_score._native")]
 pub struct JournalContents {
     run_id: Py<PyBytes>,
@@ -45,6 +56,7 @@ pub struct JournalContents {
     torn: bool,
 }
 
+/// The records of a journal, all of them in memory; the stub says what it raises.
 #[pyfunction]
 pub fn read_journal(py: Python<'_>, path: PathBuf) -> PyResult<JournalContents> {
     let (records, journal) = py.detach(|| read(&path)).map_err(raised)?;
