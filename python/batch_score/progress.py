@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 _BAR_INTERVAL_S = 0.1
+_BAR_WIDTH, _NARROW_BAR_WIDTH = 30, 10
+_WIDE = 110  # columns of a terminal that the bar and a long line fit into
 _ERRORS_SHOWN = 5
 _LONGEST_LINE = 200
+_TOLD_BELOW = 60  # as much of an error as tells which one it is
 
 # How a run ends.
 COMPLETED, FAILED, INTERRUPTED = "completed", "failed", "interrupted"
@@ -95,6 +98,8 @@ def rates(snapshot: Snapshot) -> Rates:
 
 def fraction(snapshot: Snapshot) -> float | None:
     """The part of the input that is done, 0 to 1; None while the size of the input is unknown."""
+    if _all_done(snapshot):
+        return 1.0
     if snapshot.bytes_total:
         return min(1.0, snapshot.bytes_done / snapshot.bytes_total)
     if snapshot.items_total:
@@ -108,14 +113,19 @@ def eta(snapshot: Snapshot) -> float | None:
     Bytes are the measure when their total is known, because the sizes of files are known before the plan is;
     items are it otherwise.
     """
-    if snapshot.plan_complete and 0 < snapshot.mini_batches_planned == snapshot.mini_batches_done:
-        return 0.0  # bytes may be left that belong to no item, such as headers
+    if _all_done(snapshot):
+        return 0.0
     speed = rates(snapshot)
     if snapshot.bytes_total:
         return _time_left(snapshot.bytes_total - snapshot.bytes_done, speed.bytes)
     if snapshot.items_total:
         return _time_left(snapshot.items_total - snapshot.items_done, speed.items)
     return None
+
+
+def _all_done(snapshot: Snapshot) -> bool:
+    """Nothing is left to do; there may be bytes that belong to no item, such as headers."""
+    return snapshot.plan_complete and 0 < snapshot.mini_batches_planned == snapshot.mini_batches_done
 
 
 def expected_items(snapshot: Snapshot) -> int | None:
@@ -211,7 +221,7 @@ def summary(ending: Ending) -> str:
             ("mini-batches", batches),
             ("rate", _speed(snapshot)),
             *_failed_item_rows(ending),
-            *_error_rows(ending.errors),
+            *_error_rows(ending.errors, ending.cause),
             *_failure_rows(ending),
         ]
     )
@@ -385,12 +395,18 @@ def _bar(stream: TextIO) -> _Bar | None:
     console = Console(file=stream)
     if console.is_dumb_terminal:
         return None
-    text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True))
+    text = TextColumn(
+        "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
+    )
+    width = _BAR_WIDTH if console.width >= _WIDE else _NARROW_BAR_WIDTH
     return _Bar(
         RichProgress(
-            BarColumn(bar_width=30),
+            # The text has what the bar leaves: so the bar stays as it is while the text beside it grows. Its colour at
+            # the end is one that terminals with few colours show, too.
+            BarColumn(bar_width=width, finished_style="green"),
             text,
             console=console,
+            expand=True,
             auto_refresh=False,
             # sys.stdout and sys.stderr stay as they are: the inline engine redirects them itself.
             redirect_stdout=False,
@@ -428,8 +444,11 @@ def _failed_item_rows(ending: Ending) -> list[tuple[str, str]]:
     return rows if told else [*rows, ("", f"the first: {_cut(ending.first_failed)}")]
 
 
-def _error_rows(errors: tuple[tuple[str, int], ...]) -> list[tuple[str, str]]:
-    rows = [("errors" if i == 0 else "", f"{n:,} x {_cut(text)}") for i, (text, n) in enumerate(errors)]
+def _error_rows(errors: tuple[tuple[str, int], ...], cause: str) -> list[tuple[str, str]]:
+    """Each error with its count; one that the cause has in full is cut here."""
+    lengths = [_TOLD_BELOW if text in cause else _LONGEST_LINE for text, _ in errors]
+    shown = [f"{n:,} x {_cut(text, longest)}" for (text, n), longest in zip(errors, lengths, strict=True)]
+    rows = [("errors" if i == 0 else "", text) for i, text in enumerate(shown)]
     hidden = len(rows) - _ERRORS_SHOWN
     return rows if hidden <= 0 else [*rows[:_ERRORS_SHOWN], ("", f"and {hidden:,} other kinds")]
 

@@ -108,7 +108,7 @@ def test_run_says_where_the_output_is(tmp_path, batch_score, script):
     assert "5" in done.out
     assert "5 rows, csv, separator ',', header" in done.out
     assert "5 of 5 rows" in done.err
-    assert str(output) in done.err.splitlines()[0]  # said at the start, too
+    assert done.err.splitlines()[:2] == [f"run directory {output.parents[1]}", f"output {output}"]  # at the start, too
 
 
 def test_a_configuration_file_and_the_command_line_over_it(tmp_path, batch_score, script):

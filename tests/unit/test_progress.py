@@ -1,9 +1,11 @@
 import io
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -209,6 +211,15 @@ def test_the_summary_leads_to_the_failed_items_with_the_first_reason():
     assert "errors         3 x RecordError: no number" in told
 
 
+def test_a_long_error_that_is_the_cause_is_there_once_in_full():
+    long = f"ValueError: {'x' * 100}"
+    text = summary(
+        ending(status="failed", errors=((long, 3), (f"{long}!", 1)), cause=f"failed items: 3; first error: {long}")
+    )
+    assert text.count(long) == 2  # in the cause, and in the other error
+    assert "3 x ValueError: xxx" in text
+
+
 def test_the_summary_fits_one_screen_whatever_went_wrong():
     errors = tuple((f"ValueError: {'x' * 1000}\n{i}", 1) for i in range(500))
     text = summary(ending(status="failed", errors=errors, cause="\n".join("y" * 3000), script_line="s", log=Path("l")))
@@ -270,10 +281,10 @@ def test_a_reader_that_goes_away_ends_the_display_and_not_the_run(caplog):
         stream.close()
 
 
-def show_on_terminal(monkeypatch, kind, action):
+def show_on_terminal(monkeypatch, kind, action, columns=160):
     """What `action` makes appear on a terminal of this kind."""
     monkeypatch.setenv("TERM", kind)
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", str(columns))
     keyboard, screen = pty.openpty()
     seen = bytearray()
 
@@ -315,6 +326,35 @@ def test_on_a_terminal_there_is_a_bar(monkeypatch):
     assert "ETA 0:10" in text
     assert "a [note]" in text
     assert text.endswith("\x1b[?25h")  # the cursor is back
+
+
+DONE = replace(
+    HALF, mini_batches_succeeded=19, plan_complete=True, items_succeeded=24_000_000, items_total=24_000_000,
+    bytes_done=3_759_999_900,
+)  # fmt: skip
+
+
+def test_the_bar_is_full_when_all_is_done_also_without_the_header():
+    assert fraction(DONE) == 1.0
+    assert fraction(replace(DONE, plan_complete=False)) < 1.0
+
+
+@pytest.mark.parametrize("columns", [80, 160])
+def test_the_bar_keeps_its_width_while_the_text_grows(columns, monkeypatch):
+    def action(stream):
+        clock = Clock()
+        progress = Progress(stream, clock=clock)
+        for snapshot in (Snapshot(bytes_total=3_760_000_000), HALF, replace(HALF, gpu_percent=(99.0,) * 8), DONE):
+            progress.update(snapshot)
+            clock.now += 1
+        progress.close()
+
+    text = show_on_terminal(monkeypatch, "xterm", action, columns)
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", one) for one in re.split(r"[\r\n]+", text)]
+    widths = {len(re.match("[━╸╺]*", one)[0]) for one in lines if "rows" in one}
+    assert widths == {10 if columns == 80 else 30}
+    assert max(map(len, lines)) <= columns
+    assert f"\x1b[32m{'━' * max(widths)}\x1b[0m 24,000,000 of 24,000,000 rows" in text  # full and green at the end
 
 
 def test_on_a_terminal_without_cursor_movement_there_are_lines(monkeypatch):

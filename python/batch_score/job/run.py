@@ -207,9 +207,10 @@ class Job:
     def _announce(self) -> None:
         """Says where everything will be, and what should be known before it begins."""
         prepared = self._prepared
-        places = f"run directory {prepared.run_dir}" + (f", output {prepared.output}" if prepared.output else "")
-        logger.info("started: %s, %d workers", places, len(prepared.environments))
-        self._progress.detail(places)
+        places = [f"run directory {prepared.run_dir}", *([f"output {prepared.output}"] if prepared.output else [])]
+        logger.info("started: %s, %d workers", ", ".join(places), len(prepared.environments))
+        for place in places:
+            self._progress.detail(place)
         for note in prepared.notes:
             logger.warning("%s", note)
             self._note(f"note: {note}")
