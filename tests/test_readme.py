@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from batch_score.config import ParallelRunConfig, ReaderOptions
+from batch_score.logs.tree import README as LOGS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -94,6 +95,14 @@ def test_the_table_of_options_is_complete():
     assert sorted(listed.keys() - known.keys()) == [], "in the table, but no option"
     wrong = {name: default for name, default in known.items() if listed[name] != _cell(default)}
     assert wrong == {}, "the table has another default"
+
+
+def test_the_page_on_logs_lists_every_file_of_the_run():
+    page = OPTIONS.read_text(encoding="utf-8").partition("## Logs")[2].partition("\n## ")[0]
+    paths = re.findall(r"^  ([\w/<>.-]+)", LOGS, flags=re.MULTILINE)
+    assert len(paths) > 12
+    assert [path for path in paths if f"`{path}`" not in page and not path.startswith("perf/<node>/")] == []
+    assert "`perf/<node>/`" in page
 
 
 def _cell(default):
