@@ -476,8 +476,8 @@ def yaml_mapping(path: Path) -> dict[Any, Any]:
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "problem_mark", None)
-        place = f" in line {where.line + 1}" if where else ""
-        raise ConfigError(f"{path}: not a YAML file{place}: {getattr(error, 'problem', error)}") from error
+        place = f", line {where.line + 1}" if where else ""
+        raise ConfigError(f"{path}{place}: not a YAML file: {getattr(error, 'problem', error)}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a configuration file holds 'name: value' lines, found {type(content).__name__}")
     return content

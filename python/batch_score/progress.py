@@ -242,6 +242,11 @@ def script_line(traceback: str, script: str) -> str:
     return f"{Path(script).name}:{number} in {function}"
 
 
+def counted(count: int, what: str) -> str:
+    """A number of things, e.g. `1 row` or `2 rows`; `what` is the word for one."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}{'es' if what.endswith('ch') else 's'}"
+
+
 def quantity(value: float) -> str:
     """A number in three digits with k, M or G, e.g. `1.23 M`."""
     for unit, scale in ((" G", 1e9), (" M", 1e6), (" k", 1e3)):
@@ -417,10 +422,11 @@ def _bar(stream: TextIO) -> _Bar | None:
 
 def _amount(snapshot: Snapshot) -> str:
     done, total = f"{snapshot.items_done:,}", expected_items(snapshot)
+    one = snapshot.unit.removesuffix("s")
     if total is None:
-        return f"{done} {snapshot.unit}"
+        return counted(snapshot.items_done, one)
     about = "" if snapshot.items_total is not None and snapshot.plan_complete else "~"
-    return f"{done} of {about}{total:,} {snapshot.unit}"
+    return f"{done} of {about}{counted(total, one)}"
 
 
 def _speed(snapshot: Snapshot) -> str:

@@ -211,7 +211,8 @@ class Registry:
     def known(self, name: str) -> str:
         """What the registry has, as a clause of a message: the versions of `name`, or else the names."""
         if versions := self._versions(name):
-            return f"{self.root} has versions {', '.join(map(str, sorted(versions)))} of it"
+            which = ", ".join(map(str, sorted(versions)))
+            return f"{self.root} has version{'' if len(versions) == 1 else 's'} {which} of it"
         names = self.names()
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         return f"{self.root} has {', '.join(names[:SHOWN]) + more if names else 'no models'}"

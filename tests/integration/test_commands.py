@@ -218,19 +218,14 @@ def test_a_list_of_keys_is_taken_as_it_is(tmp_path, called, script):
 
 
 @pytest.mark.parametrize(
-    ("option", "name"),
-    [
-        (("--outputs", "lable"), "outputs"),
-        (("--features", "id"), "features"),
-        (("--precision", "fp16"), "precision"),
-        (("--model-batch-size", "auto"), "model_batch_size"),
-    ],
+    "option",
+    [("--outputs", "lable"), ("--features", "id"), ("--precision", "fp16"), ("--model-batch-size", "auto")],
 )
-def test_an_option_of_models_is_refused_beside_a_script(option, name, tmp_path, called, script):
+def test_an_option_of_models_is_refused_beside_a_script(option, tmp_path, called, script):
     numbers(tmp_path / "t.csv", 3)
     done = called("run", script(ECHO), "t.csv", *option)
     assert done.code == 2
-    assert done.err == f"batch-score: error: {name} is for ONNX models, but the scorer is score.py; leave it out\n"
+    assert done.err == f"batch-score: error: {option[0]} is for ONNX models, but the scorer is score.py; leave it out\n"
 
 
 @pytest.mark.parametrize("command", [("run", "score.py"), ("plan",)])
@@ -239,9 +234,8 @@ def test_an_option_of_tables_is_refused_for_files(option, command, tmp_path, cal
     script(ECHO)
     (tmp_path / "a.png").touch()
     done = called(*command, "a.png", *option)
-    name = option[0].removeprefix("--").removeprefix("no-").replace("-", "_")
     assert done.code == 2
-    assert f"{name} is for tables, but the input is files (a.png); leave it out" in done.err
+    assert f"{option[0]} is for tables, but the input is files (a.png); leave it out" in done.err
 
 
 def test_keys_in_paths_are_for_files_too(tmp_path, called):
@@ -280,3 +274,33 @@ def test_at_80_columns_no_description_of_a_command_is_cut(group, called, monkeyp
     monkeypatch.setenv("COLUMNS", "80")
     listed = called(*group, "--help").out.partition("Commands:")[2]
     assert [line for line in listed.splitlines() if line.endswith("...")] == []
+
+
+def test_a_setting_of_a_file_is_named_as_it_stands_there(tmp_path, called, script):
+    numbers(tmp_path / "t.csv", 3)
+    (tmp_path / "job.yml").write_text("run_max_try: 0\n")
+    done = called("run", script(ECHO), "t.csv", "--config", "job.yml", "--key", "id")
+    assert done.err == "batch-score: error: run_max_try must be at least 1, got 0\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("gpus", "--process-count-per-node", "0"), "--process-count-per-node must be at least 1, got 0"),
+        (("gpus", "--gpus", "0", "--device", "cpu"), "--gpus names 0, but --device is cpu: leave one of them out"),
+        (("plan", "t.csv", "--separator", "key"), "--separator must be one ASCII character, got 'key'"),
+        (
+            ("plan", "t.csv", "--set-column-types", "a"),
+            "--set-column-types must be NAME=TYPE, e.g. amount=int64; got 'a'",
+        ),
+        (("run", "score.py", "t.csv", "--key", "none,a"), "--key names column 'none', which the input does not have; "),
+        (("run", "score.py", "https://host/t.csv"), "https://host/t.csv: URLs are not supported; copy the files to "),
+        (("plan", "s3://bucket/*.csv"), "s3://bucket/*.csv: URLs are not supported; copy the files to this machine"),
+    ],
+)
+def test_a_mistake_is_told_in_the_words_of_the_command_line(arguments, message, tmp_path, called, script):
+    numbers(tmp_path / "t.csv", 3)
+    script(ECHO)
+    done = called(*arguments)
+    assert done.code == 2
+    assert done.err.startswith(f"batch-score: error: {message}")

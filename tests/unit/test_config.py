@@ -251,7 +251,7 @@ def test_an_unknown_key_like_no_other_lists_what_is_known(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("a: [1\n", "not a YAML file in line"), ("- a\n", "found list"), ("", "found NoneType"), ("3", "found int")],
+    [("a: [1\n", r"line 2: not a YAML file: "), ("- a\n", "found list"), ("", "found NoneType"), ("3", "found int")],
 )
 def test_a_file_that_is_no_configuration(tmp_path, content, message):
     file = tmp_path / "c.yml"

@@ -85,8 +85,8 @@ def test_records_that_do_not_fit_are_failed_items_with_row_and_reason(file):
     read = Read(DELIMITED(file("a,b\n" + "".join(rows)), set_column_types={"a": "int64"}), 1000)
     assert read.failed == [
         (3, "column 'a': CSV conversion error to int64: invalid value '2.5'"),
-        (700, "Expected 2 columns, got 1: 7"),
-        (1999, "Expected 2 columns, got 3: 8,y,z"),
+        (700, "1 field for 2 columns: 7"),
+        (1999, "3 fields for 2 columns: 8,y,z"),
     ]
     assert list(read.whole.index) == read.column("a") == [n for n in range(2000) if n not in (3, 700, 1999)]
 

@@ -16,6 +16,7 @@ from batch_score.progress import (
     Ending,
     Progress,
     Snapshot,
+    counted,
     duration,
     eta,
     expected_items,
@@ -116,6 +117,16 @@ def test_a_line_with_an_exact_total_of_files_and_gpus():
 
 def test_a_line_before_anything_is_known():
     assert line(Snapshot()) == "0 rows  0 rows/s  0 failed"
+
+
+def test_one_is_not_many():
+    assert line(Snapshot(items_succeeded=1, items_total=1, plan_complete=True)).startswith("1 of 1 row  ")
+    assert line(Snapshot(items_succeeded=1, unit="files")).startswith("1 file  ")
+    assert [counted(number, "mini-batch") for number in (0, 1, 2000)] == [
+        "0 mini-batches",
+        "1 mini-batch",
+        "2,000 mini-batches",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_an_unknown_model_is_an_error_that_says_what_there_is(registry, weights)
     registry.register("two", weights)
     with pytest.raises(ModelError, match=r"model m is not known; .* has one, two"):
         registry.find("m")
-    with pytest.raises(ModelError, match=r"model one:7 is not known; .* has versions 1 of it"):
+    with pytest.raises(ModelError, match=r"model one:7 is not known; .* has version 1 of it"):
         registry.get("one:7")
     with pytest.raises(ModelError, match="'one:0' is no model"):
         registry.get("one:0")

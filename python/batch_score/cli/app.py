@@ -11,7 +11,7 @@ import click
 
 from batch_score import __version__
 from batch_score.cli.options import options_of, settings
-from batch_score.cli.sections import Sectioned
+from batch_score.cli.sections import JobCommand
 from batch_score.config import ParallelRunConfig, ReaderOptions
 from batch_score.errors import BatchScoreError, ScorerError
 from batch_score.importing import importing
@@ -99,7 +99,7 @@ def _check_command(context: click.Context) -> None:
         context.exit(2)
 
 
-@commands.command(cls=Sectioned, script=True)
+@commands.command(cls=JobCommand, script=True)
 @click.argument("scorer")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--run-dir", type=FOLDER, help="what the run leaves behind  [default: runs/DATE-TIME-SCORER]")
@@ -136,7 +136,7 @@ def _told(result: RunResult, *, as_json: bool) -> int:
     return result.exit_code
 
 
-@commands.command(cls=Sectioned)
+@commands.command(cls=JobCommand)
 @click.argument("run_dir", type=FOLDER)
 @click.option("--force", is_flag=True, help="go on also when the input, the scorer or fixed settings have changed")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object on stdout at the end")
@@ -155,11 +155,13 @@ def resume(script: list[str], /, run_dir: Path, *, as_json: bool, force: bool, q
     if result.reused and not as_json:
         print(f"{result.run_dir} is complete already, nothing was done")
     elif result.ended_before and not as_json:
-        print(f"resumed after {result.ended_before:,} mini-batches that had ended before")
+        from batch_score.progress import counted  # noqa: PLC0415 - as above
+
+        print(f"resumed after {counted(result.ended_before, 'mini-batch')} that had ended before")
     return _told(result, as_json=as_json)
 
 
-@commands.command(cls=Sectioned)
+@commands.command(cls=JobCommand)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--mini-batch-size", help="as in run")
 @click.option("--input-type", type=INPUT_TYPES, help="as in run")
@@ -174,7 +176,7 @@ def plan(as_json: bool, **given: Any) -> None:  # noqa: FBT001 - click hands opt
     show_plan(given, sys.stdout, as_json=as_json)
 
 
-@commands.command(cls=Sectioned, script=True, short_help="Run one mini-batch here and show all of it.")
+@commands.command(cls=JobCommand, script=True, short_help="Run one mini-batch here and show all of it.")
 @click.argument("scorer", metavar="SCORER|RUN_DIR")
 @click.argument("inputs", nargs=-1, metavar="[INPUT...]")
 @click.option("--mini-batch", type=click.IntRange(0), help="which one of the plan  [default: 0]")
@@ -201,7 +203,7 @@ def debug(script: list[str], /, **given: Any) -> int:
     return debug_one(given, script, stops=stops, **chosen)
 
 
-@commands.command(short_help="Show the GPUs and what each worker would get.")
+@commands.command(cls=JobCommand, short_help="Show the GPUs and what each worker would get.")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 @options_of(ParallelRunConfig, only=WHO_GETS_WHAT)
 def gpus(as_json: bool, **given: Any) -> None:  # noqa: FBT001 - as above

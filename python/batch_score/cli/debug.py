@@ -27,6 +27,7 @@ from batch_score.job.reopen import reopened
 from batch_score.logs.text import level_number
 from batch_score.logs.tree import process_name
 from batch_score.minibatch import places
+from batch_score.progress import counted
 from batch_score.worker.azureml_user import Agent
 from batch_score.worker.messages import Task
 from batch_score.worker.scorer import load_scorer
@@ -164,7 +165,7 @@ def _line(path: Path, number: int) -> dict[str, Any]:
         last = 0
     except ValueError as error:
         raise InputError(f"{path}: line {number} cannot be read: {error}; give another line") from error
-    raise ConfigError(f"{path} has {last} lines, and no line {number}; give one of them")
+    raise ConfigError(f"{path} has {counted(last, 'line')}, and no line {number}; give one of them")
 
 
 def _nth(prepared: Prepared, number: int) -> Task:
@@ -240,7 +241,7 @@ def _show_task(task: Task) -> None:
     source, row = places(minibatch)(minibatch.first_row + start)
     what = minibatch.files[start] if minibatch.files else f"{source}, row {row:,}"
     keys = "".join(f", {name}={value}" for name, value in minibatch.partition)
-    print(f"mini-batch {minibatch.index}{keys}: {stop - start:,} of {minibatch.rows:,} items, from {what}")
+    print(f"mini-batch {minibatch.index}{keys}: {stop - start:,} of {counted(minibatch.rows, 'item')}, from {what}")
 
 
 def _show_outcome(minibatch: MiniBatch, outcome: Outcome) -> bool:
@@ -255,5 +256,5 @@ def _show_outcome(minibatch: MiniBatch, outcome: Outcome) -> bool:
     if not outcome.timings.run:
         print("run() was not called: no readable item", file=sys.stderr)
         return False
-    print(f"run() took {outcome.timings.run:.3f} s and returned {outcome.returned:,} elements:")
+    print(f"run() took {outcome.timings.run:.3f} s and returned {counted(outcome.returned, 'element')}:")
     return True

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from batch_score.cli.options import settings
 from batch_score.dataset.guess import dataset_of
 from batch_score.job.plan import grouped, plan
+from batch_score.progress import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,10 +62,10 @@ def _line(minibatch: MiniBatch) -> str:
     keys = "".join(f"{name}={value}  " for name, value in minibatch.partition)
     begin = f"{minibatch.index:>6}  {keys}"
     if minibatch.files:
-        return f"{begin}{minibatch.rows:,} files from {minibatch.files[0]}"
+        return f"{begin}{counted(minibatch.rows, 'file')} from {minibatch.files[0]}"
     if minibatch.ranges:
-        files = f"{len(minibatch.ranges):,} files from {minibatch.ranges[0].source}"
-        return f"{begin}{files}  {minibatch.rows:,} rows, {minibatch.length:,} bytes"
+        files = f"{counted(len(minibatch.ranges), 'file')} from {minibatch.ranges[0].source}"
+        return f"{begin}{files}  {counted(minibatch.rows, 'row')}, {minibatch.length:,} bytes"
     last = minibatch.first_row + minibatch.rows - 1
     where = f"rows {minibatch.first_row:,} to {last:,}, {minibatch.length:,} bytes from byte {minibatch.offset:,}"
     return f"{begin}{minibatch.source}  {where}"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch_score.config import ReaderOptions
+from batch_score.cli.options import told
+from batch_score.config import ParallelRunConfig, ReaderOptions, rules
+from batch_score.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+OPTIONS = {field.name for cls in (ParallelRunConfig, ReaderOptions) for field in fields(cls) if rules(field).cli}
 # What is in no section is the command's own and comes first.
 SECTIONS = {
     "Input": ("input_type", "mini_batch_size", "partition_keys", *(field.name for field in fields(ReaderOptions))),
@@ -37,8 +41,22 @@ SECTIONS = {
 }
 
 
-class Sectioned(click.Command):
-    """A command whose help has sections.
+def as_typed(message: str, given: Mapping[str, Any]) -> str:
+    """A message in which the parameters that the command line has given are its options.
+
+    Args:
+        message: With parameters as they are called in Python and in files.
+        given: Values by parameter.
+    """
+    for name, value in given.items():
+        if name in OPTIONS:
+            typed = f"--{'no-' if value is False else ''}{name.replace('_', '-')}"
+            message = re.sub(rf"(?<![\w'\"./-]){name}(?![\w'\"/=-])", typed, message)
+    return message
+
+
+class JobCommand(click.Command):
+    """A command with the options of a job: its help has sections, and its errors name options as they were typed.
 
     Args:
         script: What follows `--` is passed on to the entry script.
@@ -47,6 +65,13 @@ class Sectioned(click.Command):
     def __init__(self, *given: Any, script: bool = False, **named: Any) -> None:
         super().__init__(*given, **named)
         self._script = script
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Carries the command out."""
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            raise ConfigError(as_typed(str(error), told(ctx.params))) from error
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         """The words of the usage line."""

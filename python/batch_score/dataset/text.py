@@ -21,6 +21,7 @@ from batch_score.dataset.schema import nullable
 from batch_score.dataset.source import CODECS
 from batch_score.errors import RecordError
 from batch_score.minibatch import FailedItem, Fault
+from batch_score.progress import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from batch_score.dataset.fields import Matrix
     from batch_score.minibatch import MiniBatch
 
+FIELDS = re.compile(r"Expected (\d+) columns, got (\d+)(.*)", re.DOTALL)
 LINE_ENDS = (b"\n", b"\r")
 # Arrow's row number counts within the piece that it was given, which here is one record.
 MESSAGE = re.compile(r"(?:In CSV column #(\d+): )?(CSV parse error: )?(?:Row #\d+: )?(.*?)(?: in row \d+)?", re.DOTALL)
@@ -209,6 +211,8 @@ class TextReader:
     def _failed(self, minibatch: MiniBatch, position: int, message: str) -> FailedItem:
         match = MESSAGE.fullmatch(message)
         number, _, text = match.groups() if match else (None, None, message)
+        if found := FIELDS.fullmatch(text):
+            text = f"{counted(int(found[2]), 'field')} for {counted(int(found[1]), 'column')}{found[3]}"
         where = f"column {self._format.names[int(number)]!r}: " if number else ""
         fault = Fault("RecordError", f"{where}{text}".replace("\n", " "))
         return FailedItem(minibatch.source, minibatch.first_row + position, fault)

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from batch_score.progress import COMPLETED, FAILED
+from batch_score.progress import COMPLETED, FAILED, counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +87,7 @@ def output_form(encoder: Encoder | None, returned: int, *, has_header: bool) -> 
     """Rows, form, separator and header of the output: what a reader of the file must know."""
     if encoder is None:
         return ""
-    parts = [f"{returned:,} rows", encoder.suffix.removeprefix(".")]
+    parts = [counted(returned, "row"), encoder.suffix.removeprefix(".")]
     if encoder.separator is not None:
         parts += [f"separator {encoder.separator!r}", "header" if has_header else "no header"]
     return ", ".join(parts)

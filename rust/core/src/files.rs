@@ -116,6 +116,12 @@ impl Input {
         let (kind, base) = match fs::metadata(&given) {
             Ok(about) if about.is_dir() => (Kind::Folder, given.clone()),
             Ok(_) => (Kind::File, given.clone()),
+            Err(_) if given.to_string_lossy().contains("://") => {
+                return Err(Error::NoInput {
+                    input: given.display().to_string(),
+                    reason: "URLs are not supported; copy the files to this machine and give their path",
+                });
+            }
             Err(_) if is_pattern(&given) => {
                 let (base, parts) = Parts::parse(&given)?;
                 (Kind::Pattern(parts), base)

@@ -129,6 +129,8 @@ fn inputs_without_files_say_what_is_missing() {
     let folder = tree(&["a/1", "b/.hidden"]);
     for (input, expected) in [
         ("c", "no such file or folder"),
+        ("https://host/a", "URLs are not supported; copy the files to this machine and give their path"),
+        ("s3://bucket/*.csv", "URLs are not supported; copy the files to this machine and give their path"),
         ("b", "the folder has no files"),
         ("a/*.csv", "the pattern matches no file"),
         ("gone/*", "the pattern matches no file"),
