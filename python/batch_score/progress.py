@@ -38,6 +38,7 @@ class Snapshot:
         mini_batches_planned: Known so far.
         mini_batches_succeeded: Committed.
         mini_batches_failed: Failed for good.
+        mini_batches_partly: How many of those were failed only in part: the rest of their items has results.
         plan_complete: No further mini-batch will be found.
         items_succeeded: Items with a result.
         items_failed: Items that failed for good.
@@ -55,6 +56,7 @@ class Snapshot:
     mini_batches_planned: int = 0
     mini_batches_succeeded: int = 0
     mini_batches_failed: int = 0
+    mini_batches_partly: int = 0
     plan_complete: bool = False
     items_succeeded: int = 0
     items_failed: int = 0
@@ -212,6 +214,8 @@ def summary(ending: Ending) -> str:
     snapshot = ending.snapshot
     items = f"{snapshot.items_succeeded:,} succeeded, {snapshot.items_failed:,} failed"
     batches = f"{snapshot.mini_batches_succeeded:,} succeeded, {snapshot.mini_batches_failed:,} failed"
+    if snapshot.mini_batches_partly:
+        batches += f", {snapshot.mini_batches_partly:,} of them only in part: their other {snapshot.unit} were scored"
     return _table(
         [
             ("status", f"{ending.status} after {duration(snapshot.elapsed_s)}"),

@@ -13,6 +13,10 @@ from batch_score.cli.sections import SECTIONS
 ECHO = "def run(rows):\n    return rows\n"
 
 
+def read_run(done):
+    return json.loads((done.run_dir / "run.json").read_text())
+
+
 def planned(done):
     assert done.code == 0, done.err
     return [json.loads(line) for line in done.out.splitlines()]
@@ -169,6 +173,7 @@ def test_json_of_a_failed_run_has_cause_and_log(tmp_path, called, script):
     script("def run(rows):\n    raise ValueError('no')\n")
     done = called("run", "score.py", "t.csv", "--engine", "inline", "--run-max-try", 1, "--json", "--quiet")
     assert done.code == 1
+    assert read_run(done)["output_form"] == ""  # there are no rows of which it could be told
     assert done.json["cause"] == "ValueError: no; therefore no mini-batch succeeded"
     assert "ValueError" in Path(done.json["log"]).read_text()
     assert f"{done.json['cause']}; log {done.json['log']}" in done.err

@@ -20,6 +20,10 @@ def test_amounts_add_up():
     assert first.items_failed == 1
 
 
+def test_mini_batches_that_failed_in_part():
+    assert Totals(mini_batches_failed=3, mini_batches_given_up=1).mini_batches_partly == 2
+
+
 def test_an_unknown_amount_is_an_error():
     with pytest.raises(TypeError):
         Totals().plus(rows=1)

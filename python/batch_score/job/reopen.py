@@ -75,6 +75,7 @@ def recorded_result(record: Recorded) -> RunResult:
             mini_batches_planned=planned,
             mini_batches_succeeded=totals.mini_batches_succeeded,
             mini_batches_failed=totals.mini_batches_failed,
+            mini_batches_partly=totals.mini_batches_partly,
             plan_complete=True,
             items_succeeded=totals.items_succeeded,
             items_failed=totals.items_failed,

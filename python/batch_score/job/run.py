@@ -305,6 +305,7 @@ class Job:
             mini_batches_planned=self._queue.planned,
             mini_batches_succeeded=totals.mini_batches_succeeded,
             mini_batches_failed=totals.mini_batches_failed,
+            mini_batches_partly=totals.mini_batches_partly,
             plan_complete=self._queue.plan_complete,
             items_succeeded=totals.items_succeeded,
             items_failed=totals.items_failed,
@@ -332,15 +333,14 @@ class Job:
         fault, log = self._log.first_fault, end.log
         if end.status == FAILED and log is None:
             log = self._log.first_traceback or self._tree.master_role
+        encoder, returned = self._prepared.encoder, self._ledger.totals.returned
         failed_items = self._prepared.run_dir / FAILED_ITEMS if self._ledger.totals.items_failed else None
         return Ending(
             status=end.status,
             output=None if self._prepared.spool and end.status != COMPLETED else self._prepared.output,
             run_dir=self._prepared.run_dir,
             snapshot=self.snapshot(),
-            output_form=output_form(
-                self._prepared.encoder, self._ledger.totals.returned, has_header=self._ledger.has_header
-            ),
+            output_form=output_form(encoder, returned, has_header=self._ledger.has_header) if returned else "",
             cause=end.cause,
             script_line=script_line(fault.traceback, self._prepared.spec.argv[0]) if fault else "",
             log=log,

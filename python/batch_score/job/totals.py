@@ -41,6 +41,11 @@ class Totals:
         return self.mini_batches_succeeded + self.mini_batches_failed
 
     @property
+    def mini_batches_partly(self) -> int:
+        """Failed mini-batches of which something is in the output: split, or returned short."""
+        return self.mini_batches_failed - self.mini_batches_given_up
+
+    @property
     def items(self) -> int:
         """Items of settled mini-batches."""
         return self.items_succeeded + self.items_failed
