@@ -13,7 +13,7 @@ PACKAGE = ROOT.name
 
 # From the top down. What stands in one line is on one level.
 LAYERS = [
-    {"cli"},
+    {"cli", "__main__"},
     {"serve", "azureml"},
     {"job"},
     {"engine"},

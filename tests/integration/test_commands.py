@@ -139,6 +139,11 @@ def test_two_runs_in_the_same_second_do_not_meet(tmp_path, batch_score, script):
     assert len({run.output for run in done}) == 2
 
 
+def test_the_package_is_the_command(batch_score):
+    done = batch_score.program("import runpy, sys; runpy.run_module('batch_score', run_name='__main__')", "--version")
+    assert (done.code, done.out) == (0, batch_score("--version").out)
+
+
 @pytest.mark.parametrize("arguments", ["--help", "run --help", "plan --help", "debug -h", "gpus --help", "--version"])
 def test_help(arguments, batch_score):
     done = batch_score(*arguments.split())

@@ -1,6 +1,7 @@
 """Every output form for everything that run() may return."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -8,6 +9,8 @@ import pytest
 from tests.integration.running import numbers
 
 from batch_score import TabularDataset
+
+RECORD = Path(__file__).resolve().parents[2] / "docs" / "formats" / "run-record.md"
 
 RETURNS = {
     "frame": "return rows[['id']].assign(score=rows['id'] * 2)",
@@ -215,6 +218,8 @@ def test_the_counts_agree_everywhere(tmp_path, batch_score, script):
     run = json.loads((done.run_dir / "run.json").read_text())
     report = done.json
     assert {name: run[name] for name in report} == report
+    page = RECORD.read_text(encoding="utf-8")
+    assert [name for name in (*run, *run["times"][0], "resumed") if f"`{name}`" not in page] == []
     assert report["items"] == {"total": 1_000, "succeeded": 1_000, "failed": 0}
     assert report["bytes_read"] == (tmp_path / "t.csv").stat().st_size - len("id,a,b\n")
     assert report["output"] == str(done.output)
