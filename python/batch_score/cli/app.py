@@ -278,7 +278,7 @@ def path_(name: str) -> None:
 @click.option("--runs", type=FOLDER, default="runs", help="folder of all runs  [default: runs]")
 @click.option("--force", is_flag=True, help="run every step, also what an earlier run has the result of")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object on stdout at the end")
-@click.option("--quiet", is_flag=True, help="say nothing on stderr meanwhile")
+@click.option("--quiet", is_flag=True, help="say nothing on stderr meanwhile, but for notes and errors")
 def pipeline(as_json: bool, **given: Any) -> int:  # noqa: FBT001 - as above
     """Run a pipeline, or a batch deployment on INPUT..., that a YAML FILE of Azure Machine Learning describes."""
     with importing():

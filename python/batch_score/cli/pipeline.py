@@ -34,7 +34,7 @@ def run_pipeline(
         overrides: `a.b=value` each.
         runs: The folder of all runs.
         force: No result of an earlier run is used.
-        quiet: Say nothing meanwhile.
+        quiet: Say nothing meanwhile but notes.
 
     Returns:
         What became of it, as `--json` prints it, and the exit code.
@@ -46,7 +46,7 @@ def run_pipeline(
     submission = replace(loaded.submission, runs=runs, force=loaded.submission.force or force)
     execution = Execution(submission, _nothing if quiet else _say)
     for note in loaded.notes:
-        (_nothing if quiet else _say)(f"note: {note}")
+        _say(f"note: {note}")
     before = signal.signal(signal.SIGTERM, _terminated)
     code = None
     try:

@@ -70,33 +70,17 @@ def recorded_result(record: Recorded) -> RunResult:
     content = record.content
     try:
         totals = Totals(**content["totals"])
-        planned, items = content["mini_batches"]["total"], content["items"]["total"]
-        snapshot = Snapshot(
-            mini_batches_planned=planned,
-            mini_batches_succeeded=totals.mini_batches_succeeded,
-            mini_batches_failed=totals.mini_batches_failed,
-            mini_batches_partly=totals.mini_batches_partly,
-            plan_complete=True,
-            items_succeeded=totals.items_succeeded,
-            items_failed=totals.items_failed,
-            items_total=items,
-            bytes_done=totals.bytes_read,
-            elapsed_s=content["elapsed_s"],
-            items_before=content["items_before"],
-            bytes_before=content["bytes_before"],
-            unit="files" if record.fingerprint.inputs[0].kind == FILE else "rows",
-        )
         failed_items = record.run_dir / FAILED_ITEMS if totals.items_failed else None
         ending = Ending(
             status=COMPLETED,
             output=record.output,
             run_dir=record.run_dir,
-            snapshot=snapshot,
+            snapshot=_last_snapshot(record, totals),
             output_form=content["output_form"],
             failed_items=failed_items,
             first_failed=first_failed(failed_items) if failed_items else "",
         )
-        elapsed = float(content["elapsed_s"])
+        elapsed, items = float(content["elapsed_s"]), int(content["items"]["total"])
     except (KeyError, TypeError, IndexError) as error:
         raise OutputError(f"{record.path} is not the record of a completed run ({error!r}); start a new run") from error
     return RunResult(
@@ -109,4 +93,24 @@ def recorded_result(record: Recorded) -> RunResult:
         items=items,
         ending=ending,
         reused=True,
+    )
+
+
+def _last_snapshot(record: Recorded, totals: Totals) -> Snapshot:
+    """How far a completed run was at its end; raises KeyError, TypeError or IndexError where its record lacks it."""
+    content = record.content
+    return Snapshot(
+        mini_batches_planned=content["mini_batches"]["total"],
+        mini_batches_succeeded=totals.mini_batches_succeeded,
+        mini_batches_failed=totals.mini_batches_failed,
+        mini_batches_partly=totals.mini_batches_partly,
+        plan_complete=True,
+        items_succeeded=totals.items_succeeded,
+        items_failed=totals.items_failed,
+        items_total=content["items"]["total"],
+        bytes_done=totals.bytes_read,
+        elapsed_s=content["elapsed_s"],
+        items_before=content["items_before"],
+        bytes_before=content["bytes_before"],
+        unit="files" if record.fingerprint.inputs[0].kind == FILE else "rows",
     )
