@@ -20,18 +20,18 @@ OPTIONS = {field.name for cls in (ParallelRunConfig, ReaderOptions) for field in
 SECTIONS = {
     "Input": ("input_type", "mini_batch_size", "partition_keys", *(field.name for field in fields(ReaderOptions))),
     "Output": (
-        *("append_row_file_name", "append_row_form", "append_row_dataframe_header", "key"),
-        *("output_action", "description"),
+        *("append_row_file_name", "append_row_form", "append_row_dataframe_header"),
+        *("key", "output_action", "description"),
     ),
     "Entry script": ("source_directory", "environment_variables", "model_dir", "azureml_names"),
     "ONNX models": ("features", "outputs", "model_batch_size", "precision"),
     "Failures": (
-        *("error_threshold", "allowed_failed_count", "allowed_failed_percent", "run_max_try"),
-        *("on_failure",),
+        *("error_threshold", "allowed_failed_count", "allowed_failed_percent"),
+        *("run_max_try", "on_failure"),
     ),
     "Time limits": (
-        *("run_invocation_timeout", "task_overhead_timeout", "first_task_creation_timeout"),
-        *("progress_update_timeout",),
+        *("run_invocation_timeout", "task_overhead_timeout"),
+        *("first_task_creation_timeout", "progress_update_timeout"),
     ),
     "GPUs and workers": (
         *("device", "gpus", "processes_per_gpu", "gpu_names", "process_count_per_node", "reader_threads"),
