@@ -215,7 +215,7 @@ def summary(ending: Ending) -> str:
     items = f"{snapshot.items_succeeded:,} succeeded, {snapshot.items_failed:,} failed"
     batches = f"{snapshot.mini_batches_succeeded:,} succeeded, {snapshot.mini_batches_failed:,} failed"
     if snapshot.mini_batches_partly:
-        batches += f", {snapshot.mini_batches_partly:,} of them only in part: their other {snapshot.unit} were scored"
+        batches += f", {snapshot.mini_batches_partly:,} of them in part"
     return _table(
         [
             ("status", f"{ending.status} after {duration(snapshot.elapsed_s)}"),

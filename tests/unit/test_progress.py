@@ -224,9 +224,7 @@ def test_the_summary_leads_to_the_failed_items_with_the_first_reason():
 
 def test_of_mini_batches_that_were_split_the_summary_says_so():
     split = replace(HALF, mini_batches_succeeded=0, mini_batches_partly=1)
-    assert "mini-batches   0 succeeded, 1 failed, 1 of them only in part: their other rows were scored\n" in summary(
-        ending(snapshot=split)
-    )
+    assert "mini-batches   0 succeeded, 1 failed, 1 of them in part\n" in summary(ending(snapshot=split))
 
 
 def test_a_long_error_that_is_the_cause_is_there_once_in_full():

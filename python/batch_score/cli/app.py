@@ -12,6 +12,7 @@ import click
 from batch_score import __version__
 from batch_score.cli.options import options_of, settings
 from batch_score.cli.sections import JobCommand
+from batch_score.cli.streams import prepare_streams, print_end
 from batch_score.config import ParallelRunConfig, ReaderOptions
 from batch_score.errors import BatchScoreError, ScorerError
 from batch_score.importing import importing
@@ -31,6 +32,7 @@ def run_app(argv: list[str] | None = None) -> None:
     Args:
         argv: Arguments, by default those of the process. What follows `--` is the entry script's.
     """
+    prepare_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     script = []
     if "--" in arguments:
@@ -127,9 +129,9 @@ def _told(result: RunResult, *, as_json: bool) -> int:
     if as_json:
         import json  # noqa: PLC0415 - --help needs none of it
 
-        print(json.dumps(result.as_json(), ensure_ascii=False))
+        print_end(json.dumps(result.as_json(), ensure_ascii=False))
     else:
-        print(result)
+        print_end(str(result))
     if result.exit_code and as_json:
         where = f"; log {result.ending.log}" if result.ending.log else ""
         print(f"batch-score: {result.status}: {result.ending.cause}{where}", file=sys.stderr)

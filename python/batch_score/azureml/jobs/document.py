@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from batch_score.azureml.nearest import check_names
+from batch_score.azureml.names import check_names
 from batch_score.config import yaml_mapping, yaml_value
 from batch_score.errors import ConfigError
 

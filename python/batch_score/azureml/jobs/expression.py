@@ -6,7 +6,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from batch_score.azureml.nearest import check_names
+from batch_score.azureml.names import check_names
 from batch_score.azureml.pipeline.task import INPUT, OUTPUT, Hole, Text, Value
 from batch_score.errors import ConfigError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from batch_score.azureml.jobs.document import REMOTE, Keys, plain_path
 from batch_score.azureml.jobs.expression import expression_of
-from batch_score.azureml.nearest import check_names
+from batch_score.azureml.names import check_names
 from batch_score.azureml.pipeline.task import FILE, FOLDER, Data, Made, OutputPort, Value
 from batch_score.errors import ConfigError
 

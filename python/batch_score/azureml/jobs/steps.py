@@ -12,7 +12,7 @@ from batch_score.azureml.jobs.expression import Expressions, expression_of, sett
 from batch_score.azureml.jobs.inputs import MLTABLE, job_inputs, job_outputs, targets
 from batch_score.azureml.jobs.mltable import read_mltable
 from batch_score.azureml.jobs.model import model_path
-from batch_score.azureml.nearest import check_names
+from batch_score.azureml.names import check_names
 from batch_score.azureml.pipeline.task import (
     FILE,
     OUTPUT,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from batch_score import config as own
-from batch_score.azureml.nearest import check_names
+from batch_score.azureml.names import check_names
 from batch_score.azureml.pipeline.ports import Ports
 from batch_score.azureml.pipeline.task import Hole, ParallelWork, ScriptWork, Task
 from batch_score.errors import ConfigError

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batch_score.azureml.data import PipelineData
-from batch_score.azureml.nearest import check_names
+from batch_score.azureml.names import check_names
 from batch_score.azureml.pipeline.execution import Execution, Submission, failures
 from batch_score.azureml.pipeline.steps import PipelineParameter, Step, tasks_of
 from batch_score.azureml.pipeline.task import Made

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from batch_score.errors import ConfigError
+from batch_score.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +26,6 @@ def check_names(names: Iterable[str], known: Iterable[str], where: str, what: st
     valid = [str(name) for name in known]
     for name in map(str, names):
         if name not in valid:
-            near = get_close_matches(name, valid, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(valid) or 'none'}"
+            near = nearest(name, valid)
+            hint = f"did you mean {near!r}?" if near else f"known are {', '.join(valid) or 'none'}"
             raise ConfigError(f"{where}: unknown {what} {name!r}; {hint}")
