@@ -13,6 +13,7 @@ import pytest
 from tests.integration.running import Ran, numbers, tries, wait_for
 
 from batch_score import _native
+from batch_score.output.publish import draft_of
 
 ROWS = 3_000
 # The folder of the script has a file `slow` while a run is to be caught half-way.
@@ -169,7 +170,8 @@ def test_a_completed_run_is_told_and_left_alone(tmp_path, batch_score, script, r
     script(ECHO)
     first = batch_score.run(*QUICK)
     before = content(tmp_path)
-    (tmp_path / "r" / "spool.arrow").write_bytes(b"left when the last session was killed at its very end")
+    for name in ("spool.arrow", f"outputs/.batch-score-{record(tmp_path / 'r')['run_id']}.partial"):
+        (tmp_path / "r" / name).write_bytes(b"left when the last session was killed at its very end")
     again = resume()
     assert (again.code, again.json) == (0, first.json)
     assert content(tmp_path) == before
@@ -355,25 +357,32 @@ def test_a_parquet_file_that_could_not_be_made_is_made_without_scoring_again(tmp
     (tmp_path / "slow").touch()
     with batch_score.started(*options) as process:
         wait_for(lambda: ended(tmp_path / "r"))
-        (tmp_path / "out" / "o.parquet").mkdir()  # a file cannot take the place of a folder
+        (tmp_path / "out" / "o.parquet").write_text("mine")
         (tmp_path / "slow").unlink()
         failed = batch_score.ended(process)
     assert failed.code == 1, failed.err
-    assert "resume with: batch-score resume" in (tmp_path / "r" / "logs" / "job_result.txt").read_text()
-    (tmp_path / "out" / "o.parquet").rmdir()
+    told = (tmp_path / "r" / "logs" / "job_result.txt").read_text()
+    assert "o.parquet exists and is not of this run" in told
+    assert "resume with: batch-score resume" in told
+    refused = resume()
+    assert (refused.code, len(refused.error_lines)) == (2, 1)
+    assert "o.parquet exists and is not of this run" in refused.err
+    assert (tmp_path / "out" / "o.parquet").read_text() == "mine"
+    (tmp_path / "out" / "o.parquet").unlink()
     tried, spool = len(tries(tmp_path / "r")), (tmp_path / "r" / "spool.arrow").read_bytes()
     done = resume()
     assert done.code == 0, done.err
     assert read(done.output)["id"].tolist() == list(range(500))
     assert done.output == tmp_path / "out" / "o.parquet"
     assert len(tries(tmp_path / "r")) == tried
-    # Killed between the Parquet file and run.json: the file is made once more, over what is there.
-    run = record(tmp_path / "r")
+    # Killed between the Parquet file and run.json: the file is known as the run's own, and stays.
+    made, run = done.output.read_bytes(), record(tmp_path / "r")
     (tmp_path / "r" / "run.json").write_text(json.dumps({**run, "status": "running"}))
     (tmp_path / "r" / "spool.arrow").write_bytes(spool)
-    done.output.write_bytes(b"torn")
+    draft_of(done.output, bytes.fromhex(run["run_id"])).hardlink_to(done.output)
     assert resume().code == 0
-    assert read(done.output)["id"].tolist() == list(range(500))
+    assert done.output.read_bytes() == made
+    assert list((tmp_path / "out").iterdir()) == [done.output]
     assert not (tmp_path / "r" / "spool.arrow").exists()
 
 

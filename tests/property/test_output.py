@@ -117,7 +117,7 @@ def test_parquet_holds_the_segments_of_one_schema_in_order(tmp_path_factory, seg
         content += encoder.encode(accept(segment), None, None).payload
         ends.append(len(content))
     (folder / "spool").write_bytes(content)
-    rows = finish_parquet(folder / "spool", ends, folder / "out.parquet")
+    rows = finish_parquet(folder / "spool", ends, folder / "out.parquet", b"run")
     expected = [row for segment in same_schema for row in segment.to_pylist()]
     assert rows == len(expected)
     assert repr(parquet.read_table(folder / "out.parquet").to_pylist()) == repr(expected)  # repr: NaN equals NaN

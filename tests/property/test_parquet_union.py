@@ -17,6 +17,7 @@ from batch_score.errors import OutputError, ReturnTypeError
 from batch_score.output.encoder import OutputOptions
 from batch_score.output.forms import encoder_for
 from batch_score.output.parquet import UnitedSchema, finish_parquet, join_segments, spool_schema
+from batch_score.output.publish import draft_of
 from batch_score.output.returned import accept
 from batch_score.output.widening import NoTypeError, wider
 
@@ -193,8 +194,11 @@ def test_whatever_was_admitted_becomes_one_file_with_every_value(tmp_path, retur
         ends.append(len(content))
         start = stop
     (tmp_path / "spool").write_bytes(content)
-    finish_parquet(tmp_path / "spool", ends, tmp_path / "out.parquet")
-    file = parquet.read_table(tmp_path / "out.parquet")
+    target = tmp_path / "out.parquet"
+    for left in (target, draft_of(target, b"run")):  # by the example before
+        left.unlink(missing_ok=True)
+    finish_parquet(tmp_path / "spool", ends, target, b"run")
+    file = parquet.read_table(target)
     names = united.schema.names
     assert sorted(file.column_names) == sorted(names)
     expected = [list(itertools.chain(*cells)) for cells in zip(*(rows_of(one, names) for one, _ in pairs), strict=True)]

@@ -11,10 +11,12 @@ from batch_score.output.encoder import OutputOptions
 from batch_score.output.forms import encoder_for
 from batch_score.output.keys import tabular_keys
 from batch_score.output.parquet import ROW_GROUP_ROWS, UnitedSchema, finish_parquet, join_segments, spool_schema
+from batch_score.output.publish import draft_of
 from batch_score.output.returned import accept
 
 # How pandas hands text to Arrow: long text since pandas 3.
 TEXT = str(pa.array(pd.Series(["a"])).type)
+RUN = b"the id of a run."
 PARQUET = encoder_for(OutputOptions("predictions.parquet"))
 
 
@@ -25,7 +27,8 @@ def finished(folder, *values):
         content += PARQUET.encode(accept(value), None, None).payload
         ends.append(len(content))
     spool.write_bytes(content)
-    rows = finish_parquet(spool, iter(ends), folder / "out.parquet")
+    rows = finish_parquet(spool, iter(ends), folder / "out.parquet", RUN)
+    draft_of(folder / "out.parquet", RUN).unlink()
     assert sorted(path.name for path in folder.iterdir()) == ["out.parquet", "spool"]
     table = parquet.read_table(folder / "out.parquet")
     assert table.num_rows == rows
@@ -56,7 +59,7 @@ def test_segments_become_one_table_in_order(tmp_path):
     second = PARQUET.encode(accept(["c"]), keys, np.array([1])).payload
     (tmp_path / "spool").write_bytes(first + second)
     ends = [len(first), len(first), len(first + second)]
-    assert finish_parquet(tmp_path / "spool", ends, tmp_path / "out.parquet") == 3
+    assert finish_parquet(tmp_path / "spool", ends, tmp_path / "out.parquet", RUN) == 3
     assert parquet.read_table(tmp_path / "out.parquet").to_pydict() == {
         "source": ["in.csv"] * 3,
         "row": [4, 5, 5],
@@ -68,7 +71,7 @@ def test_segments_become_one_table_in_order(tmp_path):
 def test_bytes_after_the_last_end_are_not_read(tmp_path):
     segment = PARQUET.encode(accept([1]), None, None).payload
     (tmp_path / "spool").write_bytes(segment + b"torn")
-    assert finish_parquet(tmp_path / "spool", [len(segment)], tmp_path / "out.parquet") == 1
+    assert finish_parquet(tmp_path / "spool", [len(segment)], tmp_path / "out.parquet", RUN) == 1
 
 
 @pytest.mark.parametrize(
@@ -151,11 +154,13 @@ def test_an_exact_union_holds_every_value(tmp_path, columns, kind):
     segments = [segment(column) for column in columns]
     for one in segments:
         united.admit(one)
+    target = tmp_path / "out.parquet"
     for content in (segments, [join_segments(segments)], [join_segments(segments[::-1])]):
         (tmp_path / "spool").write_bytes(b"".join(content))
-        finish_parquet(tmp_path / "spool", np.cumsum([len(one) for one in content]).tolist(), tmp_path / "out.parquet")
-        found = parquet.read_table(tmp_path / "out.parquet")
+        finish_parquet(tmp_path / "spool", np.cumsum([len(one) for one in content]).tolist(), target, RUN)
+        found = parquet.read_table(target)
         assert found.num_rows == sum(map(len, columns))
+        target.unlink()
     assert str(finished(tmp_path, *(pa.table({"x": column}) for column in columns)).schema.field("x").type) == kind
 
 
@@ -202,25 +207,42 @@ def test_text_in_more_than_one_dictionary_is_one_column(tmp_path):
     assert finished(tmp_path, table)["x"].to_pylist() == texts
 
 
-def test_a_short_or_damaged_spool_is_an_error_and_keeps_the_earlier_file(tmp_path):
+def test_a_short_or_damaged_spool_is_an_error_and_leaves_no_file(tmp_path):
     segment = PARQUET.encode(accept(list(range(1000))), None, None).payload
     spool, target = tmp_path / "spool", tmp_path / "out.parquet"
-    target.write_bytes(b"earlier")
     for content in (segment[:-100], segment[:20], b"", b"\xff" * len(segment), segment + b"\0" * 50):
         spool.write_bytes(content)
         ends = [len(segment), len(segment) + 50] if len(content) > len(segment) else [len(segment)]
         with pytest.raises(OutputError, match=r"spool.* is damaged in bytes|Parquet"):
-            finish_parquet(spool, ends, target)
-        assert target.read_bytes() == b"earlier"
-        assert not list(tmp_path.glob(".*"))
+            finish_parquet(spool, ends, target, RUN)
+        assert list(tmp_path.iterdir()) == [spool]
+
+
+def test_a_file_that_is_there_is_never_replaced_and_two_runs_do_not_meet(tmp_path):
+    segment = PARQUET.encode(accept([1, 2]), None, None).payload
+    spool, target = tmp_path / "spool", tmp_path / "out.parquet"
+    spool.write_bytes(segment)
+    assert finish_parquet(spool, [len(segment)], target, b"first") == 2
+    made = target.stat()
+    with pytest.raises(OutputError, match=r"exists and is not of this run.* move that file away, then resume"):
+        finish_parquet(spool, [len(segment)], target, b"second")
+    # A session that goes on finds its own file, and leaves it.
+    assert finish_parquet(spool, [], target, b"first") == 2
+    assert (target.stat().st_ino, target.stat().st_mtime_ns) == (made.st_ino, made.st_mtime_ns)
+    assert sorted(tmp_path.iterdir()) == sorted([spool, target, draft_of(target, b"first")])
+    # Moved away meanwhile, it is no draft that may be written into.
+    moved = target.rename(tmp_path / "moved.parquet")
+    assert finish_parquet(spool, [len(segment)], target, b"first") == 2
+    assert moved.stat().st_mtime_ns == made.st_mtime_ns
+    assert not moved.samefile(target)
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
     (tmp_path / "spool").write_bytes(b"")
     with pytest.raises(OutputError, match="could not be made"):
-        finish_parquet(tmp_path / "spool", [], tmp_path / "gone" / "out.parquet")
+        finish_parquet(tmp_path / "spool", [], tmp_path / "gone" / "out.parquet", RUN)
     with pytest.raises(OutputError, match="could not be made"):
-        finish_parquet(tmp_path / "no spool", [], tmp_path / "out.parquet")
+        finish_parquet(tmp_path / "no spool", [], tmp_path / "out.parquet", RUN)
 
 
 def test_no_segment_makes_an_empty_file(tmp_path):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from batch_score.cli.options import told
 from batch_score.errors import ConfigError, InputError
-from batch_score.job.layout import SPOOL
 from batch_score.job.record.reading import Recorded
 from batch_score.job.reopen import recorded_result, reopened
 from batch_score.job.run import run_job
+from batch_score.job.session import remove_left
 from batch_score.progress import Progress
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def resume_run(
         raise ConfigError("a resumed run keeps the arguments of its entry script; leave out -- and what follows")
     record = Recorded.read(run_dir)
     if record.completed:
-        (record.run_dir / SPOOL).unlink(missing_ok=True)  # left when the last session was killed at its very end
+        remove_left(record.run_dir, record.output, record.run_id)  # of a session that was killed at its very end
         return recorded_result(record)
     folder = str(record.content["working_directory"])
     try:

@@ -181,7 +181,7 @@ def _output(
         return None, None
     folder = (request.output or run_dir / "outputs").resolve()
     output = folder / config.append_row_file_name
-    if request.resumes is None and output.exists():
+    if request.resumes is None and os.path.lexists(output):
         raise OutputError(f"output file {output} exists already; move it away or give another --output")
     script = Path(scorer.path)
     to_csv = read_settings(script) if script.suffix == ".py" else {}

@@ -23,7 +23,7 @@ from batch_score.job.record.versions import versions
 from batch_score.job.reopen import recorded_result
 from batch_score.job.request import Resumption
 from batch_score.job.run import run_job
-from batch_score.job.session import changes_since
+from batch_score.job.session import changes_since, remove_left
 from batch_score.job.totals import Totals, exceeded
 from batch_score.progress import FAILED
 
@@ -81,6 +81,7 @@ def _earlier_runs(request: JobRequest) -> list[Recorded]:
 
 def _reused(record: Recorded, progress: Progress | None) -> RunResult:
     result = recorded_result(record)
+    remove_left(record.run_dir, record.output, record.run_id)  # of a session that was killed at its very end
     text = f"nothing to run: {record.run_dir} has the result of the same input, scorer and settings"
     logger.info("%s", text)
     if progress is not None:

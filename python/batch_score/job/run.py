@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import traceback
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from batch_score import _native
@@ -30,7 +30,7 @@ from batch_score.job.plan import Planner, plan
 from batch_score.job.queue import MiniBatchQueue
 from batch_score.job.record.fingerprint import changed_meanwhile, enumerated
 from batch_score.job.request import RunResult
-from batch_score.job.session import begin, first_worker
+from batch_score.job.session import begin, first_worker, remove_left
 from batch_score.job.totals import enough, excesses
 from batch_score.job.worker_times import AllTimes
 from batch_score.logs.report import JobLog
@@ -75,11 +75,9 @@ def run_job(request: JobRequest, progress: Progress | None = None, begun: Early 
         engine = _engine(session.prepared.config.engine, begun.waiting)
         shown = progress or Progress(sys.stderr, figures=False)
         result = Job(session, engine, shown, stack, interruption).run()
-        spool = session.prepared.spool
-        if spool is not None and result.status == COMPLETED:
+        if session.prepared.spool is not None and result.status == COMPLETED:
             # Only now: a session that goes on needs it as long as run.json does not say completed.
-            with suppress(OSError):
-                spool.unlink(missing_ok=True)
+            remove_left(session.prepared.run_dir, session.prepared.output, session.record.run_id)
     return result
 
 
@@ -269,7 +267,8 @@ class Job:
         self._tell_of_changes()
         self._writer.sync()  # it stays open, because it keeps other processes away until run.json says completed
         if self._prepared.spool is not None and self._prepared.output is not None:
-            finish_parquet(self._prepared.spool, _ends(self._prepared.run_dir), self._prepared.output)
+            ends = _ends(self._prepared.run_dir)
+            finish_parquet(self._prepared.spool, ends, self._prepared.output, self._record.run_id)
 
     def _tell_of_changes(self) -> None:
         """Warns of input that is not what it was when the job began: its rows may be of both versions."""

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from batch_score import _native
 from batch_score.errors import OutputError, UsageError
-from batch_score.job.layout import FAILED_ITEMS, JOURNAL
+from batch_score.job.layout import FAILED_ITEMS, JOURNAL, SPOOL
 from batch_score.job.prepare import Prepared, make_folder, prepare
 from batch_score.job.record.fingerprint import enumerated
 from batch_score.job.record.reading import Recorded
 from batch_score.job.record.writing import RunRecord
 from batch_score.job.request import Resumption, free_folder
+from batch_score.output.publish import draft_of, refuse_taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,6 +114,8 @@ def _resumed(
     written = Recorded.read(prepared.run_dir).content != resumes.record.content  # read before the lock was ours
     if written or changes_since(resumes.record, prepared.fingerprint) != changes:
         raise OutputError(f"run directory {prepared.run_dir} was just written by another process; try again")
+    if prepared.spool and prepared.output:
+        refuse_taken(draft_of(prepared.output, record.run_id), prepared.output)
     record.resume()
     notes = [f"going on although {enumerated(changes)}"] if changes else []
     mended = [one for one in resumes.record.fingerprint.changes(prepared.fingerprint) if one not in changes]
@@ -185,6 +188,19 @@ def _close(writer: _native.AppendWriter) -> None:
     """
     with suppress(OSError):
         writer.close()
+
+
+def remove_left(run_dir: Path, output: Path | None, run_id: bytes) -> None:
+    """Removes what a run needed to make its output file at the end, once `run.json` says that it has completed.
+
+    Args:
+        run_dir: The run directory.
+        output: The output file, None for none.
+        run_id: Of the run.
+    """
+    for path in (run_dir / SPOOL, *([draft_of(output, run_id)] if output else [])):
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def first_worker(logs: Path) -> int:

@@ -17,6 +17,7 @@ from batch_score.errors import OutputError, ReturnTypeError
 from batch_score.output.encoder import Encoded
 from batch_score.output.keys import attach
 from batch_score.output.nested import recast
+from batch_score.output.publish import draft_of, is_published, publish, refuse_taken
 from batch_score.output.storable import filled, storable, stored
 from batch_score.output.tabulate import tabulate
 from batch_score.output.widening import NoTypeError, marked, wider
@@ -59,7 +60,7 @@ class ParquetEncoder:
         return b""
 
 
-def finish_parquet(spool: Path, ends: Iterable[int], target: Path) -> int:
+def finish_parquet(spool: Path, ends: Iterable[int], target: Path, run_id: bytes) -> int:
     """Makes the Parquet file out of the spool.
 
     Reads the spool twice, first the schemas, then the rows; memory is bounded by a row group and the largest
@@ -70,30 +71,42 @@ def finish_parquet(spool: Path, ends: Iterable[int], target: Path) -> int:
     Args:
         spool: File of segments, one after the other, each one Arrow IPC stream.
         ends: Where each segment ends in the spool, in bytes, ascending; an empty segment is skipped.
-        target: The Parquet file, replaced in one step once it is complete and on disk.
+        target: The Parquet file, which is there in one step once it is complete and on disk. If it is there from an
+            earlier call for the same run, it stays as it is.
+        run_id: Of the run; the draft of the file (see `draft_of`) stays, for whoever calls to remove.
 
     Returns:
         Number of rows.
 
     Raises:
         OutputError: If the spool is shorter than `ends` say or damaged, if it has segments that would not have been
-            admitted, or if the file cannot be written.
+            admitted, if the file cannot be written, or if another file has its name. There is no draft then.
     """
-    bounds = _bounds(ends)
-    partial = target.with_name(f".{target.name}.partial")
+    draft = draft_of(target, run_id)
     try:
-        with pa.OSFile(str(spool), "rb") as file:
-            united = _united(spool, file, bounds).schema
-            schema = pa.schema([column.with_type(filled(column.type)) for column in united])
-            rows = _write(_segments(spool, file, bounds), schema, partial)
-        partial.replace(target)
-        _sync_folder(target.parent)
+        if is_published(draft, target):
+            return int(parquet.read_metadata(target).num_rows)
+        refuse_taken(draft, target)
+        return _made(spool, _bounds(ends), target, draft)
     except OSError as error:
         raise OutputError(
             f"{target} could not be made from {spool} ({error}): remove the cause and run the job again"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+
+
+def _made(spool: Path, bounds: list[tuple[int, int]], target: Path, draft: Path) -> int:
+    """Makes the file and publishes it; gives the number of its rows."""
+    draft.unlink(missing_ok=True)  # not written over: a file that was published and moved away may be the same
+    try:
+        with pa.OSFile(str(spool), "rb") as file:
+            united = _united(spool, file, bounds).schema
+            schema = pa.schema([column.with_type(filled(column.type)) for column in united])
+            rows = _write(_segments(spool, file, bounds), schema, draft)
+        publish(draft, target)
+    except BaseException:
+        if not is_published(draft, target):
+            draft.unlink(missing_ok=True)
+        raise
     return rows
 
 
@@ -278,11 +291,3 @@ def _pieces(chunk: Any) -> list[Any]:
     if not pa.types.is_dictionary(chunk.type):
         return [chunk]
     return [chunk.slice(start, ROWS_DECODED) for start in range(0, len(chunk), ROWS_DECODED)]
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
