@@ -221,6 +221,58 @@ def test_the_pulse_shows_the_ticket_of_what_runs(tmp_path, one_worker):
     wait_for(lambda: worker.engine.beats(0)[1].ticket == IDLE)
 
 
+FORKING = """
+    import os, pathlib, sys, time
+
+    def forked(way):
+        pid = os.fork()
+        if pid:
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if way == "raise":
+            raise ValueError("of a child")
+        if way != "return":
+            sys.exit(way)
+
+    found = [forked(2)]
+
+    def init():
+        found.append(forked(3))
+
+    def run(files):
+        for way in (None, 0, 7, "a word of a child", "raise", "return"):
+            code = forked(way)
+            if code is None:
+                return files
+            found.append(code)
+        pathlib.Path("begun").touch()
+        while not pathlib.Path("go").exists():
+            time.sleep(0.01)
+        return files
+
+    def shutdown():
+        found.append(forked(4))
+        pathlib.Path("found").write_text(repr(found))
+"""
+
+
+def test_a_process_that_a_script_forks_ends_by_itself_and_never_speaks_for_the_worker(tmp_path, one_worker):
+    worker = one_worker(FORKING)
+    worker.events(Ready)
+    worker.send(0)
+    wait_for((tmp_path / "begun").exists)
+    assert worker.engine.beats(0)[1].ticket == 100  # which each child would have taken back
+    (tmp_path / "go").touch()
+    events = worker.events(Done)
+    worker.engine.stop(0)
+    events += worker.events(Ended)
+    assert [one.succeeded for one in outcomes(events)] == [1]
+    assert events[-1].code == 0
+    assert (tmp_path / "found").read_text() == "[2, 3, 0, 0, 7, 1, 1, 1, 4]"
+    said = worker.tree.user_stderr("process000").read_text()
+    assert said.count("a word of a child") == said.count("ValueError: of a child") == 1
+    assert "returned from the script's function; it ends here" in said
+
+
 CRASHES = {"init": "def init():\n    crash()\n", "run": "def run(files):\n    crash()\n"}
 
 

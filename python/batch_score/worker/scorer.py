@@ -10,6 +10,7 @@ from batch_score.dataset.base import FileBatch
 from batch_score.entry_script import MiniBatchContext
 from batch_score.gpu.placement import MASK
 from batch_score.logs.tree import LogTree
+from batch_score.worker.forked import ending_forks
 
 if TYPE_CHECKING:
     from batch_score.dataset.base import Batch, TableBatch
@@ -51,7 +52,8 @@ class ScriptScorer:
 
     def init(self) -> None:
         """Calls the script's `init()`."""
-        self._script.init()
+        with ending_forks():
+            self._script.init()
 
     def items(self, batch: Batch) -> Any:
         """A DataFrame or a list of paths."""
@@ -80,7 +82,8 @@ class ScriptScorer:
 
     def shutdown(self) -> None:
         """Calls the script's `shutdown()`."""
-        self._script.shutdown()
+        with ending_forks():
+            self._script.shutdown()
 
 
 class ModelScorer:
@@ -117,7 +120,8 @@ class ModelScorer:
 def load_scorer(spec: entry_script.ScriptLocation | ModelSpec) -> Scorer:
     """The scorer of a specification; an entry script is imported here."""
     if isinstance(spec, entry_script.ScriptLocation):
-        return ScriptScorer(entry_script.load(spec))
+        with ending_forks():
+            return ScriptScorer(entry_script.load(spec))
     return ModelScorer(spec)
 
 

@@ -18,6 +18,7 @@ from batch_score.output.encoder import Encoded
 from batch_score.output.forms import encoder_for
 from batch_score.output.keys import file_keys, joined_keys, tabular_keys
 from batch_score.output.returned import accept
+from batch_score.worker.forked import ending_forks
 from batch_score.worker.reading import Reading
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ class Stages:
         begin, cpu = time.perf_counter(), time.process_time()
         returned, fault = None, None
         try:
-            returned = accept(self._scorer.run(loaded.items, loaded.task))
+            with ending_forks():
+                returned = accept(self._scorer.run(loaded.items, loaded.task))
         except KeyboardInterrupt:  # in this process it is the user's; a worker process does not get it
             raise
         except BaseException as error:  # noqa: BLE001 - a script's sys.exit() is a failed try too
