@@ -1,5 +1,6 @@
 import datetime as dt
 import decimal
+import uuid
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,8 @@ import pytest
 from batch_score.errors import ReturnTypeError
 from batch_score.output.returned import accept
 from batch_score.output.tabulate import tabulate
+
+IDS = [uuid.UUID(int=2**127), uuid.UUID(int=2**127 + 1)]
 
 
 def columns(value):
@@ -39,6 +42,10 @@ def test_periods_intervals_and_sparse_columns_become_readable():
     )
     assert columns(value) == {"p": ["2024-01", "2024-02"], "i": ["(0, 1]", "(1, 2]"], "s": ["0", "1"]}
     assert columns(value["p"]) == {"p": ["2024-01", "2024-02"]}
+    bins = {"bin": ["(0, 2]", "(2, 10]", None]}
+    assert columns(pd.DataFrame({"bin": pd.cut([1, 5, 11], [0, 2, 10])})) == bins
+    assert columns(pd.DataFrame({"p": value["p"].astype("category")})) == {"p": ["2024-01", "2024-02"]}
+    assert columns(pd.DataFrame({"u": pd.Categorical(IDS)})) == {"u": sorted(map(str, IDS))}
 
 
 @pytest.mark.parametrize(
@@ -82,6 +89,9 @@ def test_an_array_of_more_axes_gives_lists_of_the_same_type():
         (np.array(["a", "b"]), ["a", "b"]),
         (np.array([1, "a", None], dtype=object), ["1", "a", None]),
         (np.array([1j]), ["1j"]),
+        (np.array([1.5, np.nan], np.longdouble), ["1.5", None]),
+        (np.ones((1, 1, 2), np.longdouble), [[["1.0", "1.0"]]]),
+        (np.array([*IDS, None], object), [*map(str, IDS), None]),
         (np.array([True, False]), [True, False]),
         (np.array(["2024-01-02"], dtype="M8[D]"), [dt.date(2024, 1, 2)]),
     ],
@@ -109,6 +119,7 @@ def test_a_structured_array_gives_its_fields():
         ([1, "a", None, float("nan")], ["1", "a", None, None]),
         ([True, 1], ["True", "1"]),
         ([2**70], [str(2**70)]),
+        ([IDS[0], None], [str(IDS[0]), None]),
         ([decimal.Decimal("1.10")], [decimal.Decimal("1.10")]),
         ([[1], [1, 2]], [[1], [1, 2]]),
         ([[], []], [[], []]),
@@ -122,6 +133,7 @@ def test_a_list_of_values_is_one_column(value, expected):
 
 def test_a_list_of_dicts_gives_the_union_of_their_keys():
     assert columns([{"a": 1}, None, {"b": "x", "a": 2}]) == {"a": [1, None, 2], "b": [None, None, "x"]}
+    assert columns([{"id": IDS[0]}, {"id": IDS[1]}]) == {"id": [*map(str, IDS)]}
 
 
 @pytest.mark.parametrize("row", [list, tuple, np.array])
@@ -149,6 +161,8 @@ def test_arrow_types_that_no_form_can_write_are_replaced():
     )
     assert kinds(table) == ["string", "binary", "string", "int64"]
     assert columns(table)["runs"] == [7]
+    bins = pa.table({"bin": pa.array(pd.Series(pd.cut([1, 5], [0, 2, 10])))})
+    assert columns(bins) == {"bin": [{"left": 0, "right": 2}, {"left": 2, "right": 10}]}
 
 
 @pytest.mark.parametrize("value", [["\ud800"], pd.DataFrame({"a": ["\ud800"]}, dtype=object)])

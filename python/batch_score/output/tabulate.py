@@ -18,6 +18,7 @@ from batch_score.arrow import compute as pc
 from batch_score.column import as_column, as_texts
 from batch_score.errors import ReturnTypeError
 from batch_score.output.frames import is_frame, is_missing, is_series
+from batch_score.output.nested import recast
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,8 +82,10 @@ def _from_arrow(table: pa.Table) -> list[tuple[str, Column]]:
 def _plain(column: Column) -> Column:
     """Gives a column a type that every form can write; most columns have one already."""
     kind = column.type
-    if isinstance(kind, pa.BaseExtensionType):
-        return _plain(column.cast(kind.storage_type))
+    of_values = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if isinstance(of_values, pa.BaseExtensionType):
+        stored: Any = of_values.storage_type
+        return _plain(pa.chunked_array([recast(chunk, stored) for chunk in column.chunks], stored))
     if pa.types.is_run_end_encoded(kind):
         return pc.call_function("run_end_decode", [column])
     if pa.types.is_string_view(kind):
@@ -105,10 +108,15 @@ def _from_series(series: pd.Series[Any]) -> Column:
     ):  # without Arrow's look at what it may be, which takes long
         return as_column(values, np.isnan(values) if values.dtype.kind == "f" else None)
     try:
-        column = pa.array(series, from_pandas=True)
+        return _inferred(series, from_pandas=True)
     except _UNFIT:
-        return _as_text(series)
-    return _as_text(series) if isinstance(column.type, pa.BaseExtensionType) else column
+        return _categories_as_text(series) if hasattr(series, "cat") else _as_text(series)
+
+
+def _categories_as_text(series: pd.Series[Any]) -> Column:
+    """Each category is looked at once, and as it is: a missing value among bins of integers makes floats of them."""
+    codes = series.cat.codes.to_numpy()
+    return _as_text(series.cat.categories).take(as_column(codes, codes < 0))
 
 
 def _from_array(array: npt.NDArray[Any]) -> list[tuple[str, Column]]:
@@ -127,7 +135,7 @@ def _from_vector(vector: npt.NDArray[Any]) -> Column:
     if vector.dtype.kind == "O":
         return _from_values(vector.tolist())
     native = vector.astype(vector.dtype.newbyteorder("="), copy=False)
-    if type(native) is np.ndarray and native.dtype.kind in "iuf":
+    if type(native) is np.ndarray and native.dtype in _PLAIN:
         return as_column(native)
     try:
         return pa.array(native)
@@ -200,15 +208,32 @@ def _from_values(values: Sequence[Any]) -> Column:
     )
     for attempt in attempts:
         try:
-            column = pa.array(attempt())
+            return _inferred(attempt())
         except _UNFIT:
             continue
-        return _as_text(values) if pa.types.is_interval(column.type) else column
     return _as_text(values)
 
 
+def _inferred(values: Any, *, from_pandas: bool = False) -> Column:
+    """Values as Arrow has them.
+
+    Raises:
+        Exception: One of `_UNFIT`: Arrow has no type for them, or no text for those that it has.
+    """
+    column = pa.array(values, from_pandas=from_pandas)
+    if _is_foreign(column.type):
+        raise TypeError(f"Arrow cannot write {column.type}")
+    return column
+
+
+def _is_foreign(kind: Any) -> bool:
+    """Whether values of a type, or of the one that a dictionary has, are written by nobody but their library."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return isinstance(kind, pa.BaseExtensionType) or pa.types.is_interval(kind)
+
+
 def _as_python(value: object) -> object:
-    if is_missing(value):
+    if _is_missing_moment(value) or is_missing(value):
         return None
     if isinstance(value, np.datetime64 | np.timedelta64):
         import pandas as pd  # noqa: PLC0415 - rarely wanted, and slow to import
@@ -231,4 +256,10 @@ def _as_text(values: Iterable[Any]) -> Column:
 
 
 def _is_missing(value: object) -> bool:
-    return value is None or is_missing(value) or (isinstance(value, float) and value != value)  # noqa: PLR0124 - NaN
+    if value is None or is_missing(value) or _is_missing_moment(value):
+        return True
+    return bool(isinstance(value, float | np.floating) and value != value)  # noqa: PLR0124 - NaN
+
+
+def _is_missing_moment(value: object) -> bool:
+    return isinstance(value, np.datetime64 | np.timedelta64) and bool(np.isnat(value))
