@@ -131,6 +131,66 @@ def test_a_list_of_values_is_one_column(value, expected):
     assert columns(value) == {"prediction": expected}
 
 
+DAY, MOMENT = dt.date(2024, 1, 2), dt.datetime(2024, 1, 2, 3, 4, 5)  # noqa: DTZ001 - no zone is given
+THERE = MOMENT.replace(tzinfo=dt.timezone(dt.timedelta(hours=2)))
+FINE = pd.Timestamp("2024-01-02T03:04:05.123456789")
+FAR = dt.datetime(3024, 1, 1)  # noqa: DTZ001 - as above
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ([DAY, MOMENT], ["2024-01-02", "2024-01-02 03:04:05"]),
+        ([DAY, FINE], ["2024-01-02", "2024-01-02 03:04:05.123456789"]),
+        ([MOMENT, None, THERE], ["2024-01-02 03:04:05", None, "2024-01-02 03:04:05+02:00"]),
+        ([THERE, MOMENT], ["2024-01-02 03:04:05+02:00", "2024-01-02 03:04:05"]),
+        ([THERE.timetz(), dt.time(1)], ["03:04:05+02:00", "01:00:00"]),
+        ([FINE, FAR], ["2024-01-02 03:04:05.123456789", "3024-01-01 00:00:00"]),
+        ([pd.Timedelta(1, "ns"), dt.timedelta(200_000)], ["0 days 00:00:00.000000001", "200000 days, 0:00:00"]),
+    ],
+)
+def test_dates_and_times_of_which_a_type_would_lose_something_become_text(value, expected):
+    assert columns(value) == {"prediction": expected}
+    assert columns([{"when": one} for one in value]) == {"when": expected}
+    assert columns(pd.DataFrame({"when": pd.Series(value, dtype=object)})) == {"when": expected}
+    nested = [f"[{one!r}]" for one in value]
+    assert columns([[one] * (1 + at) for at, one in enumerate(value)])["prediction"][0] == nested[0]
+    assert columns([{"in": {"when": one}} for one in value])["in"][0] == str({"when": value[0]})
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "numbers"),
+    [
+        ([FINE, MOMENT, None], "timestamp[ns]", [1704164645123456789, 1704164645000000000, None]),
+        ([pd.NaT, FINE], "timestamp[ns]", [None, 1704164645123456789]),
+        ([FINE.tz_localize("UTC"), THERE], "timestamp[ns, tz=UTC]", [1704164645123456789, 1704157445000000000]),
+        ([pd.Timedelta(1, "ns"), dt.timedelta(seconds=1)], "duration[ns]", [1, 10**9]),
+        ([MOMENT, pd.Timestamp(MOMENT)], "timestamp[us]", [1704164645000000] * 2),
+        ([THERE, FINE.floor("s").tz_localize("UTC")], "timestamp[us, tz=+02:00]", [1704157445000000, 1704164645000000]),
+        ([FAR, pd.Timestamp(MOMENT)], "timestamp[us]", [33260976000000000, 1704164645000000]),
+    ],
+)
+def test_dates_and_times_keep_their_nanoseconds_and_their_instants(value, kind, numbers):
+    for found in (value, [{"prediction": one} for one in value], pd.DataFrame({"prediction": value}, dtype=object)):
+        [column] = tabulate(accept(found)).columns
+        assert (str(column.type), column.cast(pa.int64()).to_pylist()) == (kind, numbers)
+
+
+def test_moments_of_numpy_of_several_units_are_in_the_finest():
+    assert kinds([FINE.to_datetime64(), np.datetime64(DAY)]) == ["timestamp[ns]"]
+    found = tabulate(accept([np.timedelta64(1, "ns"), np.timedelta64(5, "s"), np.timedelta64("NaT")])).column(0)
+    assert found.cast(pa.int64()).to_pylist() == [1, 5 * 10**9, None]
+    assert columns([np.datetime64("NaT"), 1]) == {"prediction": [None, 1]}
+
+
+def test_nanoseconds_are_kept_also_inside_of_lists_and_dicts():
+    assert kinds([[FINE], [FINE, MOMENT], None]) == ["list<item: timestamp[ns]>"]
+    inside = [{"in": {"when": FINE, "x": float("nan")}}, {"in": None}, {"in": {"when": MOMENT}}]
+    assert kinds(inside) == ["struct<when: timestamp[ns], x: double>"]
+    assert str(columns(inside)["in"][0]) == str({"when": FINE, "x": float("nan")})
+    assert kinds([np.array([FINE], "M8[ns]"), np.array([], "M8[ns]")]) == ["list<item: timestamp[ns]>"]
+
+
 def test_a_list_of_dicts_gives_the_union_of_their_keys():
     assert columns([{"a": 1}, None, {"b": "x", "a": 2}]) == {"a": [1, None, 2], "b": [None, None, "x"]}
     assert columns([{"id": IDS[0]}, {"id": IDS[1]}]) == {"id": [*map(str, IDS)]}

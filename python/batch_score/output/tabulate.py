@@ -18,6 +18,7 @@ from batch_score.arrow import compute as pc
 from batch_score.column import as_column, as_texts
 from batch_score.errors import ReturnTypeError
 from batch_score.output.frames import is_frame, is_missing, is_series
+from batch_score.output.moments import InexactError, exact, has_moments
 from batch_score.output.nested import recast
 
 if TYPE_CHECKING:
@@ -209,21 +210,33 @@ def _from_values(values: Sequence[Any]) -> Column:
     for attempt in attempts:
         try:
             return _inferred(attempt())
+        except InexactError:
+            break
         except _UNFIT:
             continue
     return _as_text(values)
 
 
 def _inferred(values: Any, *, from_pandas: bool = False) -> Column:
-    """Values as Arrow has them.
+    """Values as Arrow has them, if that is all they are; some dates and times are only so in another type.
 
     Raises:
-        Exception: One of `_UNFIT`: Arrow has no type for them, or no text for those that it has.
+        InexactError: They are more than that, or Arrow has no text for them.
+        Exception: One of `_UNFIT`: Arrow has no type for them.
     """
     column = pa.array(values, from_pandas=from_pandas)
     if _is_foreign(column.type):
-        raise TypeError(f"Arrow cannot write {column.type}")
-    return column
+        raise InexactError
+    if not has_moments(column.type) or not _may_be_inexact(values):
+        return column
+    kind = exact(column.type, values)
+    plain = not pa.types.is_nested(kind)  # inside of others, NaN must not become null by the way
+    return column if kind == column.type else pa.array(values, kind, from_pandas=from_pandas or plain)
+
+
+def _may_be_inexact(values: Any) -> bool:
+    """Whether Arrow had to infer the type of single values; a Series of another kind has one type."""
+    return not hasattr(values, "dtype") or values.dtype == object
 
 
 def _is_foreign(kind: Any) -> bool:
