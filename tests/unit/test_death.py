@@ -19,6 +19,7 @@ from batch_score.worker.messages import BROKEN, DEVICE_LOST, ORPHANED
         (3, True, "left with exit code 3"),
         (ORPHANED, None, f"left because its connection to the coordinator broke (exit code {ORPHANED})"),
         (BROKEN, None, f"left because one of its own threads failed, as its log tells (exit code {BROKEN})"),
+        (DEVICE_LOST, None, f"left with exit code {DEVICE_LOST}"),  # blamed is only a script that chose it
         (-signal.SIGKILL, None, "was killed by SIGKILL (out of memory?)"),
         (-signal.SIGKILL, True, "was killed by SIGKILL: the kernel ran out of memory (OOM killer)"),
         (

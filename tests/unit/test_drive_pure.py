@@ -3,9 +3,9 @@
 import pytest
 
 from batch_score.engine.base import Ended
-from batch_score.job.drive import named, read_at_death, spent, suspected
+from batch_score.job.drive import lost_its_device, named, read_at_death, spent, suspected
 from batch_score.minibatch import MiniBatch, Timings
-from batch_score.worker.messages import Task
+from batch_score.worker.messages import DEVICE_LOST, Task
 from batch_score.worker.pulse import IDLE, INIT, Beat
 
 NOTHING = Beat(IDLE, 0.0)
@@ -70,6 +70,21 @@ def test_whatever_one_of_several_threads_was_reading_is_suspected():
     found = ended([at(5), at(9), at(3)], NOTHING)
     assert [task.ticket for task in suspected(HELD, found, None)] == [3, 5]
     assert spent(HELD[2], ended([Beat(3, 5.0), Beat(5, 60.0)], NOTHING), 100.0, 1000.0).load == 40.0
+
+
+@pytest.mark.parametrize(
+    ("code", "loads", "run", "encode", "wanted"),
+    [
+        (DEVICE_LOST, [], NOTHING, NOTHING, True),
+        (DEVICE_LOST, [at(5)], NOTHING, NOTHING, True),
+        (DEVICE_LOST, [], at(4), NOTHING, False),  # a script left with that code
+        (DEVICE_LOST, [], NOTHING, at(4), False),
+        (DEVICE_LOST, [], at(INIT), NOTHING, False),
+        (DEVICE_LOST + 1, [], NOTHING, NOTHING, False),
+    ],
+)
+def test_who_lost_its_device(code, loads, run, encode, wanted):
+    assert lost_its_device(Ended(0, code, tuple(loads), run, encode)) == wanted
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import signal
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from batch_score.worker.messages import BROKEN, DEVICE_LOST, ORPHANED
+from batch_score.worker.messages import BROKEN, ORPHANED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 LEFT = {
     ORPHANED: "left because its connection to the coordinator broke",
     BROKEN: "left because one of its own threads failed, as its log tells",
-    DEVICE_LOST: "left because its GPU failed and can be used again only by another process",
 }
 NATIVE = "a crash in native code"
 CAUSES = {

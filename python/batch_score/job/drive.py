@@ -19,6 +19,7 @@ from batch_score.job.split import Failure
 from batch_score.job.totals import exceeded
 from batch_score.minibatch import Fault, Status, Timings, tried
 from batch_score.worker.messages import DEVICE_LOST, Done, InitFailed, Ready
+from batch_score.worker.pulse import IDLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -319,7 +320,7 @@ class Driver:
         del self._crew.members[member.number]
         by_itself = event.code == -signal.SIGKILL and not member.killed
         oom = self._parts.oom.killed_since() if by_itself else False  # asked for every such death: it counts them
-        innocent = event.code == DEVICE_LOST or (member.stopping and event.code == 0)  # what failed has been answered
+        innocent = lost_its_device(event) or (member.stopping and event.code == 0)  # what failed has been answered
         suspects = [] if innocent else suspected(held, event, member.killed_at)
         if len(suspects) == 1:
             self._blame(member, suspects[0], event, oom=oom)
@@ -452,6 +453,14 @@ def suspected(held: list[Task], event: Ended, killed_at: int | None) -> list[Tas
         return [task for task in held if task.ticket == killed_at]
     busy = {beat.ticket for beat in (*event.loads, event.run, event.encode)}
     return [task for task in held if task.ticket in busy] or held
+
+
+def lost_its_device(event: Ended) -> bool:
+    """A worker left for another process on its device: by then its last results are sent, and nothing runs.
+
+    One that is at something is ended by a script that chose the same exit code.
+    """
+    return event.code == DEVICE_LOST and event.run.ticket == event.encode.ticket == IDLE
 
 
 def read_at_death(task: Task, event: Ended) -> bool:
