@@ -103,6 +103,7 @@ class Status(StrEnum):
     RUN_TIMEOUT = "RUN_TIMEOUT"
     LOAD_EXCEPTION = "LOAD_EXCEPTION"
     LOAD_TIMEOUT = "LOAD_TIMEOUT"
+    ENCODE_TIMEOUT = "ENCODE_TIMEOUT"
     WORKER_DIED = "WORKER_DIED"
     DESCRIBED = "DESCRIBED"  # no try: what failed for good was looked up
 

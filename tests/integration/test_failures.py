@@ -11,9 +11,13 @@ from batch_score import FileDataset, TabularDataset
 from batch_score.job import breaker
 
 # Mini-batches of one row each: row 0 raises, 1 hangs, 2 kills its process, 3 returns None, 4 leaves as a worker without
-# its GPU does, the rest is scored.
-FIVE_WAYS = """
+# its GPU does, what 5 returns hangs when it is written, the rest is scored.
+SIX_WAYS = """
     import os, signal, subprocess, sys, time
+
+    class Endless:
+        def __str__(self):
+            time.sleep(600)
 
     def run(rows):
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
@@ -27,6 +31,8 @@ FIVE_WAYS = """
             os.kill(os.getpid(), signal.SIGKILL)
         if what == 4:
             os._exit(96)
+        if what == 5:
+            return [Endless()]
         return None if what == 3 else rows
 """
 ONE_ROW = ("--mini-batch-size", "1")
@@ -38,63 +44,73 @@ def rows_of(output):
     return sorted(int(line.split(",")[lines[0].split(",").index("id")]) for line in lines[1:])
 
 
-def test_five_ways_to_fail_in_one_job(tmp_path, batch_score, script):
-    numbers(tmp_path / "t.csv", 9)
-    options = ("--run-invocation-timeout", 2, "--run-max-try", 2, "--process-count-per-node", 2)
-    done = batch_score.run(script(FIVE_WAYS), "t.csv", *ONE_ROW, *options)
+def test_six_ways_to_fail_in_one_job(tmp_path, batch_score, script):
+    numbers(tmp_path / "t.csv", 10)
+    options = (
+        "--run-invocation-timeout",
+        2,
+        "--task-overhead-timeout",
+        3,
+        "--run-max-try",
+        2,
+        "--process-count-per-node",
+        2,
+    )
+    done = batch_score.run(script(SIX_WAYS), "t.csv", *ONE_ROW, *options)
     assert done.code == 0, done.err
     assert batch_score.alive() == []  # not even what the script started
-    assert rows_of(done.output) == [5, 6, 7, 8]
-    assert done.json["mini_batches"] == {"total": 9, "succeeded": 4, "failed": 5}
-    assert done.json["items"] == {"total": 9, "succeeded": 4, "failed": 5}
+    assert rows_of(done.output) == [6, 7, 8, 9]
+    assert done.json["mini_batches"] == {"total": 10, "succeeded": 4, "failed": 6}
+    assert done.json["items"] == {"total": 10, "succeeded": 4, "failed": 6}
     assert done.json["failed_items"] == str(done.run_dir / "failed_items.jsonl")
     assert (done.json["cause"], done.json["log"]) == ("", None)
     assert [(item["row"], item["attempts"], item["mini_batch"]) for item in by_row(done.failed_items)] == [
-        (row, 2, row) for row in range(5)
+        (row, 2, row) for row in range(6)
     ]
     errors = [item["error"] for item in by_row(done.failed_items)]
-    assert errors == ["ValueError", "Timeout", "WorkerDied", "ReturnTypeError", "WorkerDied"]
-    check_tries_of_five_ways(done)
-    check_logs_of_five_ways(done)
+    assert errors == ["ValueError", "Timeout", "WorkerDied", "ReturnTypeError", "WorkerDied", "Timeout"]
+    check_tries_of_six_ways(done)
+    check_logs_of_six_ways(done)
 
 
 def by_row(items):
     return sorted(items, key=lambda item: item["row"])
 
 
-def check_tries_of_five_ways(done):
+def check_tries_of_six_ways(done):
     found = sorted((int(row["Mini-batch Id"]), int(row["Picked Count"]), row["Status"]) for row in tries(done.run_dir))
-    statuses = ["RUN_EXCEPTION", "RUN_TIMEOUT", "WORKER_DIED", "RUN_EXCEPTION", "WORKER_DIED"]
-    failed = [(index, picked, statuses[index]) for index in range(5) for picked in (1, 2)]
-    assert found == [*failed, *((index, 1, "RUN_DONE") for index in range(5, 9))]
+    statuses = ["RUN_EXCEPTION", "RUN_TIMEOUT", "WORKER_DIED", "RUN_EXCEPTION", "WORKER_DIED", "ENCODE_TIMEOUT"]
+    failed = [(index, picked, statuses[index]) for index in range(6) for picked in (1, 2)]
+    assert found == [*failed, *((index, 1, "RUN_DONE") for index in range(6, 10))]
     for row in tries(done.run_dir):
         assert json.loads(row["Mini-batch Detail"])["source"] == "t.csv"
         assert int(row["Total"]) == int(row["Succeeded"]) + int(row["Failed"]) == 1
 
 
-def check_logs_of_five_ways(done):
+def check_logs_of_six_ways(done):
     lines = (done.logs / "user" / "error.txt").read_text().splitlines()
     told = {
-        text: sum(text in line for line in lines) for text in ("row zero is bad", "run_invocation_timeout", "NoneType")
+        text: sum(text in line for line in lines)
+        for text in ("row zero is bad", "run_invocation_timeout", "NoneType", "encoding")
     }
     assert set(told.values()) == {2}, lines
     # A death while another mini-batch was being read counts as no try of either, but it is told.
     each = [sum(way in line for line in lines) for way in ("SIGKILL", "exit code 96")]
     assert all(2 <= one <= 3 for one in each)
-    deaths = sum(each)
-    assert len(lines) == 6 + deaths
+    assert len(lines) == 8 + sum(each)
+    deaths = sum(each) + told["encoding"]
     tracebacks = "".join(path.read_text() for path in (done.logs / "user" / "error" / "node-0").iterdir())
     assert tracebacks.count('raise ValueError("row zero is bad")') == 2
     result = (done.logs / "job_result.txt").read_text()
     assert "completed" in result
     master = (done.logs / "sys" / "master_role.txt").read_text()
-    for index in range(5):
+    for index in range(6):
         assert f"mini-batch {index} failed after 2 tries: 1 of 1 items" in master
     printed = "".join(path.read_text() for path in (done.logs / "user" / "stdout" / "node-0").iterdir())
-    counts = [len(re.findall(rf"^row {row}$", printed, re.MULTILINE)) for row in range(9)]
+    counts = [len(re.findall(rf"^row {row}$", printed, re.MULTILINE)) for row in range(10)]
     # Nothing of a killed worker is lost, nothing ran too often. With each death two rows may run once more: the one
     # that killed, where the death counts as no try, and the one before it, whose outcome had not left the worker yet.
-    more = [count - least for count, least in zip(counts, [2, 2, 2, 2, 2, 1, 1, 1, 1], strict=True)]
+    more = [count - least for count, least in zip(counts, [2, 2, 2, 2, 2, 2, 1, 1, 1, 1], strict=True)]
     assert min(more) >= 0
     assert sum(more) <= 2 * deaths
 
@@ -102,7 +118,7 @@ def check_logs_of_five_ways(done):
 def test_with_no_failure_allowed_the_job_stops_at_the_first(tmp_path, batch_score, script):
     numbers(tmp_path / "t.csv", 2_000)
     options = ("--error-threshold", 0, "--run-max-try", 1, "--process-count-per-node", 1)
-    done = batch_score("run", script(FIVE_WAYS), "t.csv", *ONE_ROW, *options, "--quiet", "--json")
+    done = batch_score("run", script(SIX_WAYS), "t.csv", *ONE_ROW, *options, "--quiet", "--json")
     assert done.code == 1
     assert done.json["status"] == "failed"
     assert done.json["items"]["failed"] >= 1

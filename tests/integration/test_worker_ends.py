@@ -213,8 +213,8 @@ def test_the_pulse_shows_the_ticket_of_what_runs(tmp_path, one_worker):
     worker.events(Ready)
     worker.send(7)
     wait_for((tmp_path / "begun").exists)
-    load, run = worker.engine.beats(0)
-    assert (load.ticket, run.ticket) == (IDLE, 107)
+    load, run, encode = worker.engine.beats(0)
+    assert (load.ticket, run.ticket, encode.ticket) == (IDLE, 107, IDLE)
     assert 0 <= run.busy_for(time.monotonic()) < 10
     (tmp_path / "go").touch()
     worker.events(Done)

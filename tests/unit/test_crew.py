@@ -18,10 +18,10 @@ from batch_score.job.crew import (
     overdue,
 )
 from batch_score.minibatch import Status, Timings
-from batch_score.worker.pulse import IDLE, INIT, Beat
+from batch_score.worker.pulse import IDLE, INIT, UNTIMED, Beat
 
 NOTHING = Beat(IDLE, 0.0)
-LIMITS = {"load_limit": 5.0, "run_limit": 10.0}
+LIMITS = {"overhead_limit": 5.0, "run_limit": 10.0}
 
 
 SECONDS = st.floats(0, 1e5)
@@ -164,21 +164,24 @@ def test_a_slow_try_counts_at_once_and_is_forgotten_in_time():
 
 
 @pytest.mark.parametrize(
-    ("load", "run", "wanted"),
+    ("load", "run", "encode", "wanted"),
     [
-        (NOTHING, NOTHING, None),
-        (NOTHING, Beat(3, 90.0), None),
-        (NOTHING, Beat(3, 89.9), Status.RUN_TIMEOUT),
-        (Beat(4, 95.0), NOTHING, None),
-        (Beat(4, 94.9), NOTHING, Status.LOAD_TIMEOUT),
-        (Beat(4, 0.0), Beat(3, 0.0), Status.RUN_TIMEOUT),
-        (Beat(4, 0.0), Beat(3, 99.0), Status.LOAD_TIMEOUT),
-        (NOTHING, Beat(INIT, 0.0), None),  # the breakers judge init()
-        (NOTHING, Beat(0, 0.0), Status.RUN_TIMEOUT),
+        (NOTHING, NOTHING, NOTHING, None),
+        (NOTHING, Beat(3, 90.0), NOTHING, None),
+        (NOTHING, Beat(3, 89.9), NOTHING, (Status.RUN_TIMEOUT, 3)),
+        (Beat(4, 95.0), NOTHING, NOTHING, None),
+        (Beat(4, 94.9), NOTHING, NOTHING, (Status.LOAD_TIMEOUT, 4)),
+        (Beat(4, 0.0), Beat(3, 0.0), NOTHING, (Status.RUN_TIMEOUT, 3)),
+        (Beat(4, 0.0), Beat(3, 99.0), NOTHING, (Status.LOAD_TIMEOUT, 4)),
+        (NOTHING, Beat(INIT, 0.0), NOTHING, None),  # the breakers judge init()
+        (NOTHING, Beat(0, 0.0), NOTHING, (Status.RUN_TIMEOUT, 0)),
+        (NOTHING, NOTHING, Beat(2, 95.0), None),
+        (NOTHING, Beat(3, 99.0), Beat(2, 94.9), (Status.ENCODE_TIMEOUT, 2)),
+        (Beat(4, 0.0), NOTHING, Beat(2, UNTIMED), (Status.LOAD_TIMEOUT, 4)),  # it waits for the coordinator
     ],
 )
-def test_overdue(load, run, wanted):
-    assert overdue(load, run, 100.0, **LIMITS) == wanted
+def test_overdue(load, run, encode, wanted):
+    assert overdue((load, run, encode), 100.0, **LIMITS) == wanted
 
 
 class Engine:
@@ -188,7 +191,7 @@ class Engine:
         self.runs = runs
 
     def beats(self, worker):
-        return NOTHING, self.runs[worker]
+        return NOTHING, self.runs[worker], NOTHING
 
 
 @pytest.mark.parametrize(
@@ -219,8 +222,16 @@ def test_what_the_workers_are_at_in_words(runs, words):
     assert Crew(Engine(*runs), None, (), members).states() == words
 
 
-def test_a_worker_that_reads_is_reading():
-    assert at(Beat(3, 1.0), NOTHING) == "reading"
+@pytest.mark.parametrize(
+    ("load", "encode", "words"),
+    [
+        (Beat(3, 1.0), NOTHING, "reading"),
+        (Beat(3, 1.0), Beat(2, 1.0), "encoding"),
+        (NOTHING, Beat(2, UNTIMED), "sending"),
+    ],
+)
+def test_a_worker_that_reads_or_encodes_is_said_to(load, encode, words):
+    assert at(load, NOTHING, encode) == words
 
 
 def test_a_member_is_called_as_in_the_log_tree():

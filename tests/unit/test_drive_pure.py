@@ -6,7 +6,7 @@ from batch_score.engine.base import Ended
 from batch_score.job.drive import lost_its_device, named, read_at_death, spent, suspected
 from batch_score.minibatch import MiniBatch, Timings
 from batch_score.worker.messages import DEVICE_LOST, Task
-from batch_score.worker.pulse import IDLE, INIT, Beat
+from batch_score.worker.pulse import IDLE, INIT, UNTIMED, Beat
 
 NOTHING = Beat(IDLE, 0.0)
 HELD = [Task(MiniBatch(7, "f", 0, 1, 0, 9), 0, ticket=ticket) for ticket in (3, 4, 5)]
@@ -64,6 +64,12 @@ def test_many_tasks_are_not_all_named(count, wanted):
 )
 def test_what_was_spent_on_the_one_to_blame(load, run, wanted):
     assert spent(HELD[0], ended([load], run), 100.0, 1000.0) == wanted
+
+
+@pytest.mark.parametrize(("since", "seconds"), [(97.0, 3.0), (UNTIMED, 0.0)])
+def test_what_was_spent_on_encoding(since, seconds):
+    found = spent(HELD[0], ended([], NOTHING, Beat(3, since)), 100.0, 1000.0)
+    assert found == Timings(started=1000.0 - seconds, encode=seconds)
 
 
 def test_whatever_one_of_several_threads_was_reading_is_suspected():

@@ -66,8 +66,8 @@ class Engine(Protocol):
         """What has happened, after at most `timeout` seconds; a worker's messages come before its end."""
         ...
 
-    def beats(self, worker: int) -> tuple[Beat, Beat]:
-        """What a worker is doing: the thread that has been reading longest, and the running stage."""
+    def beats(self, worker: int) -> tuple[Beat, Beat, Beat]:
+        """What a worker is doing: the thread that has been reading longest, the running stage, the encoding one."""
         ...
 
     def pids(self) -> dict[int, int]:

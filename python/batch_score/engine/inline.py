@@ -116,9 +116,9 @@ class InlineEngine:
         files.flush()
         return Said(ready.number, Done(outcome), payload)
 
-    def beats(self, worker: int) -> tuple[Beat, Beat]:  # noqa: ARG002 - there is one worker
+    def beats(self, worker: int) -> tuple[Beat, Beat, Beat]:  # noqa: ARG002 - there is one worker
         """At rest: whoever asks is not inside `run()`."""
-        return AT_REST, AT_REST
+        return AT_REST, AT_REST, AT_REST
 
     def pids(self) -> dict[int, int]:
         """This process, while the worker is there."""

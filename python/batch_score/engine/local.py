@@ -169,10 +169,11 @@ class LocalEngine:
         child.shelf.close()
         child.interpreter.close()
 
-    def beats(self, worker: int) -> tuple[Beat, Beat]:
-        """What a worker is doing: the thread that has been reading longest, and the running stage."""
+    def beats(self, worker: int) -> tuple[Beat, Beat, Beat]:
+        """What a worker is doing: the thread that has been reading longest, the running stage, the encoding one."""
         pulse = self._children[worker].pulse
-        return min(pulse.loads(), key=attrgetter("since"), default=AT_REST), pulse.read(RUN)
+        load = min(pulse.loads(), key=attrgetter("since"), default=AT_REST)
+        return load, pulse.read(RUN), pulse.read(ENCODE)
 
     def pids(self) -> dict[int, int]:
         """Process ids of the living workers."""

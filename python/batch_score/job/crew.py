@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from batch_score.logs.tree import process_name
 from batch_score.minibatch import Status
 from batch_score.worker.messages import Launch
-from batch_score.worker.pulse import IDLE, INIT, Beat
+from batch_score.worker.pulse import IDLE, INIT, UNTIMED, Beat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,19 +123,33 @@ def due(held: int, allowed: int, together: int) -> bool:
     return held + min(together, allowed // 2 if allowed > FEW else 1) <= allowed
 
 
-def overdue(load: Beat, run: Beat, now: float, *, load_limit: float, run_limit: float) -> Status | None:
-    """Which time limit a worker has exceeded, given what its stages are doing."""
-    if run.ticket not in (IDLE, INIT) and run.busy_for(now) > run_limit:
-        return Status.RUN_TIMEOUT
-    if load.ticket != IDLE and load.busy_for(now) > load_limit:
-        return Status.LOAD_TIMEOUT
-    return None
+def overdue(
+    beats: tuple[Beat, Beat, Beat], now: float, *, overhead_limit: float, run_limit: float
+) -> tuple[Status, int] | None:
+    """Which time limit a worker has exceeded, and the ticket of the task, given what its stages are doing.
+
+    Args:
+        beats: As `Engine.beats` gives them.
+        now: Of the monotonic clock.
+        overhead_limit: Seconds for reading a mini-batch, and for encoding what came of it.
+        run_limit: Seconds for one call of `run()`.
+    """
+    load, run, encode = beats
+    limits = (
+        (Status.RUN_TIMEOUT, run, run_limit),
+        (Status.ENCODE_TIMEOUT, encode, overhead_limit),
+        (Status.LOAD_TIMEOUT, load, overhead_limit),
+    )
+    late = ((status, beat.ticket) for status, beat, limit in limits if beat.ticket >= 0 and beat.busy_for(now) > limit)
+    return next(late, None)
 
 
-def at(load: Beat, run: Beat) -> str:
+def at(load: Beat, run: Beat, encode: Beat) -> str:
     """What a worker is at, in words for a message."""
     if run.ticket != IDLE:
         return "inside init()" if run.ticket == INIT else "inside run()"
+    if encode.ticket != IDLE:
+        return "sending" if encode.since == UNTIMED else "encoding"
     return "reading" if load.ticket != IDLE else "starting or waiting"
 
 

@@ -379,17 +379,15 @@ class Driver:
         self._failed(task, failure)
 
     def _timeout(self, status: Status) -> Fault | None:
-        if status == Status.RUN_TIMEOUT:
-            limit = self._config.run_invocation_timeout
-            return Fault(
-                "Timeout", f"run() took longer than run_invocation_timeout ({limit:g} s); its worker was killed"
-            )
-        if status == Status.LOAD_TIMEOUT:
-            limit = self._config.task_overhead_timeout
-            return Fault(
-                "Timeout", f"reading took longer than task_overhead_timeout ({limit:g} s); its worker was killed"
-            )
-        return None
+        known = {
+            Status.RUN_TIMEOUT: ("run()", "run_invocation_timeout", self._config.run_invocation_timeout),
+            Status.LOAD_TIMEOUT: ("reading", "task_overhead_timeout", self._config.task_overhead_timeout),
+            Status.ENCODE_TIMEOUT: ("encoding", "task_overhead_timeout", self._config.task_overhead_timeout),
+        }
+        if status not in known:
+            return None
+        what, name, limit = known[status]
+        return Fault("Timeout", f"{what} took longer than {name} ({limit:g} s); its worker was killed")
 
     def _watch(self) -> None:
         """Kills workers that exceed a limit, and ends the job when nothing moves."""
@@ -399,11 +397,11 @@ class Driver:
         self._watched = now
         config = self._config
         for member in self._crew.members.values():
-            load, run = self._crew.engine.beats(member.number)
-            limits = {"load_limit": config.task_overhead_timeout, "run_limit": config.run_invocation_timeout}
-            status = None if member.killed else overdue(load, run, now, **limits)
-            if status is not None:
-                self._crew.kill(member, status, (run if status == Status.RUN_TIMEOUT else load).ticket)
+            beats = self._crew.engine.beats(member.number)
+            limits = {"overhead_limit": config.task_overhead_timeout, "run_limit": config.run_invocation_timeout}
+            late = None if member.killed else overdue(beats, now, **limits)
+            if late is not None:
+                self._crew.kill(member, *late)
         breaker = self._breaker
         stuck = breaker.open(now - self._started) or breaker.stuck(self._crew.longest_init(now)) or self._stalled(now)
         if stuck and not self._queue.finished:
@@ -473,4 +471,5 @@ def spent(task: Task, event: Ended, now: float, clock: float) -> Timings:
     beats = {beat.ticket: beat.busy_for(now) for beat in event.loads}
     load = beats.get(task.ticket, 0.0)
     run = event.run.busy_for(now) if event.run.ticket == task.ticket else 0.0
-    return Timings(started=clock - max(run, load), load=load, run=run)
+    encode = max(0.0, event.encode.busy_for(now)) if event.encode.ticket == task.ticket else 0.0
+    return Timings(started=clock - max(run, load, encode), load=load, run=run, encode=encode)

@@ -37,7 +37,7 @@ from batch_score.worker.messages import (
     outcome_to_wire,
     tasks_from_wire,
 )
-from batch_score.worker.pulse import ENCODE, INIT, RUN, Pulse
+from batch_score.worker.pulse import ENCODE, INIT, RUN, UNTIMED, Pulse
 from batch_score.worker.read_ahead import ReadAhead
 from batch_score.worker.reading import Reading
 from batch_score.worker.scorer import load_scorer, profiled
@@ -197,6 +197,7 @@ class Worker:
             self._logs.mini_batch(outcome)
             self._outbox.put(outcome_to_wire(outcome), payload)
             if self._to_encode.empty or now > sent + TOGETHER_S or len(self._outbox) > TOGETHER_BYTES:
+                self._pulse.busy(ENCODE, ran.loaded.task.ticket, UNTIMED)
                 self._flush()
                 self._pulse.idle(ENCODE)
                 sent = now

@@ -6,6 +6,7 @@ the system-wide monotonic clock, in seconds.
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ MOST_READERS = 128
 # In the place of a ticket, which is never negative.
 IDLE = -1
 INIT = -2
+# In the place of a time: no limit holds for what depends on the coordinator, as the sending of an outcome.
+UNTIMED = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Beat:
     since: float
 
     def busy_for(self, now: float) -> float:
-        """Seconds the stage has been at this task; 0 when idle."""
+        """Seconds the stage has been at this task; 0 when idle, less when it is untimed."""
         return 0.0 if self.ticket == IDLE else now - self.since
 
 

@@ -25,6 +25,11 @@ POISON = {
         ("RuntimeError", "no text"),
         ("--append-row-file-name", "o.jsonl"),
     ),
+    "hangs when it is written": (
+        "return [Endless()] * len(rows)",
+        ("Timeout", "encoding took longer than task_overhead_timeout (1 s)"),
+        ("--append-row-file-name", "o.jsonl", "--task-overhead-timeout", 1),
+    ),
     "has other columns": ("return rows.assign(more=1)", ("ReturnTypeError", "columns"), ()),
 }
 SCRIPT = """
@@ -35,6 +40,10 @@ SCRIPT = """
             raise RuntimeError("no text")
 
         __str__ = __repr__
+
+    class Endless:
+        def __str__(self):
+            time.sleep(600)
 
     def init():
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
