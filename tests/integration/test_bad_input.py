@@ -125,6 +125,31 @@ CASES = {
     "model for files": (nothing, "two.onnx good.csv --input-type file", ["two.onnx"]),
     "no GPU here": (nothing, "two.onnx good.csv --features a,b --device cuda", ["cuda", "GPU"]),
     "output is there": (output_there, "score.py good.csv --output out", ["out/predictions.csv"]),
+    "output is the spool": (
+        nothing,
+        "score.py good.csv --run-dir c --output c --append-row-form csv --append-row-file-name spool.arrow",
+        ["c/spool.arrow", "--append-row-file-name"],
+    ),
+    "output is the journal": (
+        nothing,
+        "score.py good.csv --run-dir c --output c --append-row-form csv --append-row-file-name journal",
+        ["c/journal", "give another --output"],
+    ),
+    "output is a draft": (
+        nothing,
+        "score.py good.csv --run-dir c --output c --append-row-form csv --append-row-file-name .run.json.1",
+        ["c/.run.json.1"],
+    ),
+    "output among the logs": (
+        nothing,
+        "score.py good.csv --run-dir c --output c/logs --append-row-file-name job_result.txt",
+        ["c/logs/job_result.txt"],
+    ),
+    "output is the run directory": (
+        nothing,
+        "score.py good.csv --run-dir c/o.csv --output c --append-row-file-name o.csv",
+        ["c/o.csv", "in the place of"],
+    ),
     "run directory in use": (run_dir_full, "score.py good.csv --run-dir runs/r", ["runs/r"]),
     "run directory is a file": (run_dir_a_file, "score.py good.csv --run-dir taken", ["taken"]),
     "missing script": (nothing, "nope.py good.csv", ["nope.py"]),

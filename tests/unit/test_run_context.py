@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_score.azureml.core.run import OFFLINE, Run
-from batch_score.azureml.metrics import append, plain, records
+from batch_score.azureml.core.run import OFFLINE, UPLOADS, Run
+from batch_score.azureml.metrics import EVENTS, METRICS, append, plain, records
 from batch_score.errors import ConfigError, ModelError
+from batch_score.job.layout import RESERVED
 from batch_score.registry import Registry
 
 
@@ -266,3 +267,7 @@ def test_outside_of_any_run_there_is_one_all_the_same(tmp_path, monkeypatch):
     assert run.experiment.name == "batch-score"
     with pytest.raises(ConfigError, match="belongs to no run"):
         Run.get_context(allow_offline=False)
+
+
+def test_an_output_file_may_have_none_of_the_names_of_what_a_run_keeps():
+    assert {METRICS, EVENTS, UPLOADS} <= set(RESERVED)

@@ -13,7 +13,7 @@ from batch_score.dataset.tabular import TabularDataset
 from batch_score.errors import ConfigError, OutputError
 from batch_score.flags import script_arguments, with_flags
 from batch_score.gpu.nvml import read_devices
-from batch_score.job.layout import DRAFT, RUN_RECORD, SPOOL
+from batch_score.job.layout import DRAFT, RESERVED, RUN_RECORD, SPOOL
 from batch_score.job.placing import placement, reader_threads, threads, with_usable_device
 from batch_score.job.plan import grouped
 from batch_score.job.record.fingerprint import Fingerprint
@@ -181,6 +181,8 @@ def _output(
         return None, None
     folder = (request.output or run_dir / "outputs").resolve()
     output = folder / config.append_row_file_name
+    if request.resumes is None:
+        _check_not_reserved(output, run_dir)
     if request.resumes is None and os.path.lexists(output):
         raise OutputError(f"output file {output} exists already; move it away or give another --output")
     script = Path(scorer.path)
@@ -188,6 +190,16 @@ def _output(
     return output, OutputOptions(
         config.append_row_file_name, config.append_row_dataframe_header, to_csv, config.append_row_form
     )
+
+
+def _check_not_reserved(output: Path, run_dir: Path) -> None:
+    """Refuses an output file in the place of what the run itself writes, or of a folder that it needs."""
+    inside = output.relative_to(run_dir).parts if output.is_relative_to(run_dir) else ("outputs",)
+    if run_dir.is_relative_to(output) or inside[0] in RESERVED or inside[0].startswith(DRAFT):
+        raise OutputError(
+            f"output file {output} would be in the place of what the run keeps in its run directory; "
+            "give another --output or --append-row-file-name"
+        )
 
 
 def _check_free(run_dir: Path) -> None:

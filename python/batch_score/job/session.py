@@ -199,8 +199,9 @@ def remove_left(run_dir: Path, output: Path | None, run_id: bytes) -> None:
         run_id: Of the run.
     """
     for path in (run_dir / SPOOL, *([draft_of(output, run_id)] if output else [])):
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
+        if path != output:  # as a run of an earlier version may have it
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def first_worker(logs: Path) -> int:
