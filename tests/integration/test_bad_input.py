@@ -77,6 +77,10 @@ def yaml_wrong_type(folder):
     (folder / "c.yml").write_text("process_count_per_node: many\n")
 
 
+def yaml_variable(folder):
+    (folder / "c.yml").write_text('environment_variables: {"A\\0": "1"}\n')
+
+
 def output_there(folder):
     (folder / "out").mkdir()
     (folder / "out" / "predictions.csv").write_text("precious\n")
@@ -167,6 +171,12 @@ CASES = {
     "unknown type": (nothing, "score.py good.csv --set-column-types a=complex", ["complex", "int64"]),
     "type of no column": (nothing, "score.py good.csv --set-column-types z=int64", ["'z'"]),
     "pair of nothing": (nothing, "score.py good.csv --environment-variables NAME", ["--environment-variables"]),
+    "variable without a name": (
+        nothing,
+        "score.py good.csv --environment-variables =c",
+        ["environment_variables", "''"],
+    ),
+    "variable with a NUL": (yaml_variable, "score.py good.csv --config c.yml", ["environment_variables", "a name"]),
     "separator of two": (nothing, "score.py good.csv --separator ab", ["separator"]),
     "flag out of range": (nothing, "score.py good.csv -- --error_threshold=-2", ["error_threshold"]),
     "to_csv": (

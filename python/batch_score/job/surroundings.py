@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batch_score.errors import ModelError
+from batch_score.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from batch_score.config import ParallelRunConfig
     from batch_score.gpu.placement import Assignment
 
@@ -62,12 +64,28 @@ def variables(output: Path, run_dir: Path, model_dir: str | None) -> dict[str, s
 def environment(
     config: ParallelRunConfig, assignment: Assignment, threads: int, variables: dict[str, str]
 ) -> dict[str, str]:
-    """A worker's whole environment; the device mask wins over everything, defaults over nothing."""
+    """A worker's whole environment; the device mask wins over everything, defaults over nothing.
+
+    Raises:
+        ConfigError: One of the variables that the settings have cannot be in an environment.
+    """
+    own = config.environment_variables or {}
+    _check_usable(own)
     return {
         "OMP_NUM_THREADS": str(threads),
         **KEEP_MEMORY,
         **os.environ,
         **variables,
-        **(config.environment_variables or {}),
+        **own,
         **assignment.environment,
     }
+
+
+def _check_usable(given: Mapping[str, str]) -> None:
+    """Python itself refuses such names and values, but not before a worker has been started with them."""
+    for name, value in given.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise ConfigError(
+                f"environment_variables has {name!r} with the value {value!r}: a name needs at least one character, "
+                "none of them =, and neither may hold a NUL; give another one"
+            )
