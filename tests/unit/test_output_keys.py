@@ -2,8 +2,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from batch_score.dataset.frame import frame
 from batch_score.errors import ConfigError, ReturnTypeError
 from batch_score.output.keys import attach, check_key, file_keys, parse_key, tabular_keys
+from batch_score.output.returned import accept
+from batch_score.output.tabulate import tabulate
 
 ROWS = pa.table({"id": ["a", "b", "c"], "x": [1.0, 2.0, 3.0]})
 KEYS = tabular_keys("auto", "in.csv", np.array([5, 6, 8]), ROWS)
@@ -93,6 +96,29 @@ def test_without_alignment_a_returned_key_column_is_the_key():
 def test_a_returned_copy_of_a_key_is_written_once():
     table = pa.table({"p": [1, 2, 3], "row": pa.array([5, 6, 8], pa.int32()), "source": ["in.csv"] * 3})
     assert list(attached(table, [0, 1, 2])) == ["source", "row", "p"]
+
+
+NAN = float("nan")
+MAP = pa.map_(pa.string(), pa.float64())
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([1.0, NAN, None]),
+        pa.array([1.0, NAN, None], pa.float32()),
+        pa.array([{"x": 1.0, "t": "a"}, {"x": NAN, "t": None}, None]),
+        pa.array([[1.0, NAN], [], None]),
+        pa.array([[("a", 1.0)], [("b", None)], None], MAP),
+        pa.array([[("a", "b")], [], None], pa.map_(pa.string(), pa.string())),
+    ],
+)
+def test_a_copy_of_a_key_that_came_through_pandas_is_the_key(column):
+    table = pa.table({"k": column})
+    copied = frame(table)[["k"]]
+    assert str(attached(tabulate(accept(copied)), [0, 1, 2], table)) == str(table.to_pydict())
+    with pytest.raises(ReturnTypeError, match=r"'k' whose values differ"):
+        attached(tabulate(accept(copied)), [1, 0, 2], table)
 
 
 @pytest.mark.parametrize("column", [[5, 6, 7], ["five", "six", "eight"]])

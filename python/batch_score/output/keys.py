@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -176,12 +177,39 @@ def _carried(values: Column, positions: Positions | None, rows: int) -> Column |
 
 
 def _same(key: Column, returned: Column) -> bool:
+    """Whether a script returned a copy of the key. It may have come through pandas, which takes NaN for missing."""
     wanted = key.type.value_type if pa.types.is_dictionary(key.type) else key.type
     plain = returned.cast(returned.type.value_type) if pa.types.is_dictionary(returned.type) else returned
     try:
-        return bool(_chunked(key.cast(wanted)).equals(_chunked(plain.cast(wanted))))
+        known, copied = _chunked(key.cast(wanted)), _chunked(plain.cast(wanted))
+        if known.equals(copied):
+            return True
     except pa.ArrowException:
-        return False
+        known, copied = key, plain
+    if pa.types.is_floating(wanted) and copied.type == wanted:
+        return bool(_without_nan(known).equals(_without_nan(copied)))
+    return pa.types.is_nested(wanted) and _same_values(known.to_pylist(), copied.to_pylist())
+
+
+def _without_nan(column: Column) -> Column:
+    return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+
+
+def _same_values(known: list[Any], copied: list[Any]) -> bool:
+    """The same for nested values, of which those that have no common type were copied as text."""
+    return all(
+        (str(one) if isinstance(other, str) else _bare(one)) == _bare(other)
+        for one, other in zip(known, copied, strict=True)
+    )
+
+
+def _bare(value: Any) -> Any:
+    """A nested value without the difference of NaN and missing, and of tuples and lists."""
+    if isinstance(value, dict):
+        return {name: _bare(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_bare(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _chunked(column: Column) -> Column:
