@@ -59,6 +59,12 @@ def test_the_header_quotes_names():
         (pa.array([True, False]), "true false"),
         (pa.array([dt.datetime(2024, 1, 2, 3, 4, 5)], pa.timestamp("s")), "2024-01-02T03:04:05"),  # noqa: DTZ001 - no zone is given
         (pa.array([0], pa.timestamp("ms", "Europe/Berlin")), "1970-01-01T00:00:00.000Z"),
+        (pa.array([253402300800], pa.timestamp("s")), "10000-01-01T00:00:00"),
+        (pa.array([2**52], pa.timestamp("s")), "142715360-12-06T03:48:16"),
+        (pa.array([2**63 - 1], pa.timestamp("us", "UTC")), "294247-01-10T04:00:54.775807Z"),
+        (pa.array([2**31 - 1], pa.date32()), "5881580-07-11"),
+        (pa.array([-(2**31)], pa.date32()), "-5877641-06-23"),
+        (pa.array([2**31 * 86_400_000], pa.date64()), "5881580-07-12"),
         (pa.array([dt.date(2024, 1, 2)]), "2024-01-02"),
         (pa.array([dt.time(1, 2, 3)], pa.time32("s")), "01:02:03"),
         (pa.array([dt.timedelta(days=1, milliseconds=500)]), "86400.5"),
@@ -103,3 +109,14 @@ def test_a_record_of_white_space_only_is_no_blank_line():
     assert written([" ", "\t", "x"]) == '" "\n"\t"\nx\n'
     assert written([" ", "a,b", None]) == '" "\n"a,b"\n""\n'
     assert len(pd.read_csv(io.StringIO("p\n" + written([" ", "\t", "x"])))) == 3
+
+
+def test_far_years_among_others_and_nulls():
+    far = pa.array([0, None, 2**52, -(2**52)], pa.timestamp("s"))
+    days = pa.array([0, None, 2**31 - 1, 1], pa.date32())
+    assert CSV.records(pa.table({"t": far, "d": days})).decode().splitlines() == [
+        "1970-01-01T00:00:00,1970-01-01",
+        ",",
+        "142715360-12-06T03:48:16,5881580-07-11",
+        "-142711421-01-25T20:11:44,1970-01-02",
+    ]

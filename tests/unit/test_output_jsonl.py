@@ -46,6 +46,8 @@ def test_strings_are_escaped_only_where_json_needs_it():
         (pa.array([None], pa.string()), None),
         (pa.array([None], pa.float32()), None),
         (pa.array([0], pa.timestamp("us")), "1970-01-01T00:00:00.000000"),
+        (pa.array([2**52], pa.timestamp("s")), "142715360-12-06T03:48:16"),
+        (pa.array([2**31 - 1], pa.date32()), "5881580-07-11"),
         (pa.array([dt.date(2024, 1, 2)]), "2024-01-02"),
         (pa.array([dt.timedelta(seconds=1.5)]), 1.5),
         (pa.array([decimal.Decimal("1.10")]), "1.10"),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, time, timedelta
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from batch_score.arrow import compute as pc
@@ -23,6 +24,8 @@ TEXT = pa.large_string()
 _ROWS_AT_ONCE = 65_536  # bounds the memory of intermediate columns, far above the cost of a call
 
 _MUST_ESCAPE = r'["\\\x00-\x1f]'
+_MOST_DAYS = 11_000_000  # from 1970, some 30,000 years: what Arrow writes for those beyond 32,767 is no date
+_DAY_S = 86_400
 _UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
@@ -45,9 +48,8 @@ def readable(column: Column, name: str) -> Column:
     kind = column.type
     if pa.types.is_dictionary(kind):
         return readable(column.cast(kind.value_type), name)
-    if pa.types.is_timestamp(kind):
-        utc = column if kind.tz is None else column.cast(pa.timestamp(kind.unit, "UTC"))
-        return pc.replace_substring(utc.cast(TEXT), " ", "T")
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return _moments(column)
     if pa.types.is_duration(kind):
         return pc.divide(column.cast(pa.int64()).cast(pa.float64(), safe=False), float(_UNITS_PER_SECOND[kind.unit]))
     if pa.types.is_null(kind):
@@ -55,6 +57,41 @@ def readable(column: Column, name: str) -> Column:
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         return _decoded(column, name)
     return column
+
+
+def _moments(column: Column) -> Column:
+    """Timestamps as text; dates as they are, or as text too if Arrow has none for one of them."""
+    kind = column.type
+    far = _far(column)
+    if pa.types.is_date(kind):
+        return column if far is None else _told_by_numpy(column.cast(TEXT), column, far)
+    utc = column if kind.tz is None else column.cast(pa.timestamp(kind.unit, "UTC"))
+    texts = pc.replace_substring(utc.cast(TEXT), " ", "T")
+    return texts if far is None else _told_by_numpy(texts, utc, far)
+
+
+def _far(column: Column) -> Column | None:
+    """Which dates or timestamps are beyond the years that Arrow has a right text for; None if none is."""
+    kind = column.type
+    if pa.types.is_date(kind):
+        most = _MOST_DAYS * (1 if pa.types.is_date32(kind) else _DAY_S * 1000)
+    else:
+        most = _MOST_DAYS * _DAY_S * _UNITS_PER_SECOND[kind.unit]
+    if most >= 2**63:
+        return None
+    numbers: Any = (column.cast(pa.int32()) if pa.types.is_date32(kind) else column).cast(pa.int64())
+    ends: Any = pc.min_max(numbers).as_py()
+    if ends["min"] is None or -most <= ends["min"] <= ends["max"] <= most:
+        return None
+    return pc.or_(pc.less(numbers, pa.scalar(-most)), pc.greater(numbers, pa.scalar(most)))
+
+
+def _told_by_numpy(texts: Column, column: Column, far: Any) -> Column:
+    moments = np.asarray(column.filter(far))
+    if pa.types.is_date(column.type):
+        moments = moments.astype("M8[D]")
+    zone = "Z" if getattr(column.type, "tz", None) else ""
+    return pc.replace_with_mask(texts, far, pa.array([f"{moment}{zone}" for moment in moments], TEXT))
 
 
 def is_nested(kind: pa.DataType) -> bool:
