@@ -158,13 +158,19 @@ def test_a_model_has_no_first_line(tmp_path):
     assert "a model has none" in err
 
 
-def test_a_record_that_cannot_be_read_is_shown(tmp_path, batch_score, script):
+def test_an_item_that_cannot_be_read_or_named_is_shown(tmp_path, batch_score, script):
     (tmp_path / "t.csv").write_text("id,v\n1,2\n2,many,3\n3,4\n", encoding="utf-8")
-    batch_score.run(script("def run(rows):\n    return rows\n"), "t.csv", "--run-dir", "r")
+    done = batch_score.run(script("def run(rows):\n    return list(rows['id'])[:1]\n"), "t.csv", "--run-dir", "r")
     code, out, err = debugged(tmp_path, ["r", "--failed-item", 1])
     assert (code, err) == (1, "run() was not called: no readable item\n")
     assert "failed item: t.csv, row 1: " in out
     assert "returned" not in out
+    # Of the whole mini-batch also the item that nobody can name.
+    code, out, _ = debugged(tmp_path, ["r"])
+    assert code == 0
+    assert "failed item: t.csv, row 1: " in out
+    [nameless] = [item for item in done.failed_items if item.get("items") == 1]
+    assert f"failed items without a name, 1: {nameless['message']}" in out
 
 
 def test_an_item_of_a_group_comes_with_its_group(tmp_path, batch_score, script):

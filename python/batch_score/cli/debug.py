@@ -19,6 +19,7 @@ from batch_score.cli.options import told
 from batch_score.cli.score import requested, settings_of
 from batch_score.config import ParallelRunConfig, rules
 from batch_score.errors import BatchScoreError, ConfigError, InputError
+from batch_score.job.failed_items import nameless_of
 from batch_score.job.layout import FAILED_ITEMS
 from batch_score.job.plan import plan
 from batch_score.job.prepare import Prepared, prepare, with_inline_defaults
@@ -256,5 +257,7 @@ def _show_outcome(minibatch: MiniBatch, outcome: Outcome) -> bool:
     if not outcome.timings.run:
         print("run() was not called: no readable item", file=sys.stderr)
         return False
+    if nameless := nameless_of(outcome):
+        print(f"failed items without a name, {nameless[0]:,}: {nameless[1].message}")
     print(f"run() took {outcome.timings.run:.3f} s and returned {counted(outcome.returned, 'element')}:")
     return True

@@ -63,11 +63,20 @@ def _of_scored(minibatch: MiniBatch, scored: Scored) -> Iterator[dict[str, Any]]
     tries = scored.part.tries + 1
     for item in outcome.failed_items:
         yield _line(minibatch, item, tries, "")
+    nameless = nameless_of(outcome)
+    if nameless is not None:
+        unknown, fault = nameless
+        line = _line(minibatch, FailedItem(minibatch.source, None, fault), tries, "")
+        yield {**line, "source": minibatch.source or None, "items": unknown}
+
+
+def nameless_of(outcome: Outcome) -> tuple[int, Fault] | None:
+    """How many items of a try that succeeded failed without a name, and why; None if there are none."""
     unknown = outcome.total - outcome.succeeded - len(outcome.failed_items)
-    if unknown > 0:
-        message = f"run() returned {outcome.returned} elements for {outcome.total} items; which are missing is unknown"
-        nameless = FailedItem(minibatch.source, None, Fault("NotReturned", message))
-        yield {**_line(minibatch, nameless, tries, ""), "source": minibatch.source or None, "items": unknown}
+    if unknown <= 0:
+        return None
+    message = f"run() returned {outcome.returned} elements for {outcome.total} items; which are missing is unknown"
+    return unknown, Fault("NotReturned", message)
 
 
 def _of_bad(minibatch: MiniBatch, bad: Bad, items: Iterable[FailedItem]) -> Iterator[dict[str, Any]]:
