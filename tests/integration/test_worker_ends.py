@@ -156,6 +156,32 @@ def test_the_inline_worker_stops_likewise(abandon, wanted, tmp_path, one_worker)
     assert (tmp_path / "shut down").exists()
 
 
+@pytest.mark.parametrize("daemon", [True, False])
+def test_what_keeps_this_process_after_an_inline_worker_is_told(daemon, tmp_path, one_worker, caplog):
+    worker = one_worker(
+        f"""
+        import pathlib, threading, time
+
+        def wait(end=pathlib.Path("go").absolute()):
+            while not end.exists():
+                time.sleep(0.01)
+
+        def init():
+            threading.Thread(target=wait, name="queue of the script", daemon={daemon}).start()
+
+        def run(files):
+            return files
+        """,
+        InlineEngine,
+    )
+    worker.events(Ready)
+    with caplog.at_level("WARNING"):
+        worker.engine.stop(0)
+    (tmp_path / "go").touch()
+    told = "the script has started and not ended: queue of the script; this process can end only after them"
+    assert (told in caplog.text) == (not daemon)
+
+
 # Reads the third mini-batch only when the file `may be read` is there.
 SLOW_READER = """
 import pathlib, time

@@ -97,9 +97,11 @@ def test_a_worker_that_is_not_needed_does_not_hold_up_the_end(tmp_path, batch_sc
 def test_a_shutdown_that_hangs_is_ended_after_the_time_limit(tmp_path, batch_score, script):
     script("import time\ndef run(rows):\n    return rows\ndef shutdown():\n    time.sleep(600)\n")
     numbers(tmp_path / "t.csv", 10)
-    done = batch_score.run("score.py", "t.csv", "--run-invocation-timeout", 2, "--process-count-per-node", 1)
+    done = batch_score.run("score.py", "t.csv", "--run-invocation-timeout", 3, "--process-count-per-node", 1)
     assert done.code == 0, done.err
     assert done.json["elapsed_s"] < 30
+    said = (done.logs / "sys" / "master_role.txt").read_text()
+    assert said.count("everything is scored; waiting at most 3 s for process000 to leave: for shutdown(), or for") == 1
 
 
 def test_shutdown_is_called_once_in_every_worker(tmp_path, batch_score, script):

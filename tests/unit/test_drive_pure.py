@@ -3,7 +3,7 @@
 import pytest
 
 from batch_score.engine.base import Ended
-from batch_score.job.drive import lost_its_device, named, read_at_death, spent, suspected
+from batch_score.job.drive import leaving, lost_its_device, named, read_at_death, spent, suspected
 from batch_score.minibatch import MiniBatch, Timings
 from batch_score.worker.messages import DEVICE_LOST, Task
 from batch_score.worker.pulse import IDLE, INIT, UNTIMED, Beat
@@ -51,6 +51,13 @@ def test_who_is_suspected(load, run, encode, killed_at, wanted):
 )
 def test_many_tasks_are_not_all_named(count, wanted):
     assert named([HELD[0]] * count) == wanted
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted"), [(1, "worker0 to leave"), (5, "worker0, worker1, worker2, worker3 and 1 more to leave")]
+)
+def test_who_is_waited_for(count, wanted):
+    assert f"at most 60 s for {wanted}" in leaving([f"worker{number}" for number in range(count)], 60.0)
 
 
 @pytest.mark.parametrize(

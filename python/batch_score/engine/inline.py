@@ -6,7 +6,10 @@ kills the job.
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
+import threading
 import time
 from collections import deque
 from contextlib import ExitStack
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     from batch_score.worker.scorer import Scorer
 
 
+logger = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True)
 class _Ready:
     """A worker whose `init()` has returned: only to such a one are tasks sent."""
@@ -40,6 +46,14 @@ class _Ready:
     files: WorkerLogs
     scorer: Scorer
     stages: Stages
+
+
+def _staying() -> set[object]:
+    """The threads and processes that Python waits for before this process ends."""
+    threads = {thread for thread in threading.enumerate() if not thread.daemon}
+    processes = sys.modules.get("multiprocessing.process")  # what has not imported it cannot have started one
+    children = processes.active_children() if processes else ()
+    return threads | {child for child in children if not child.daemon}
 
 
 class InlineEngine:
@@ -51,12 +65,14 @@ class InlineEngine:
         self._events: deque[Event] = deque()
         self._worker: int | None = None
         self._ready: _Ready | None = None
+        self._before: set[object] = set()
 
     def start(self, launch: Launch) -> None:
         """Makes this process the worker: environment, arguments and folder are the script's until `close`."""
         # Arrow would catch Ctrl-C while it reads, and make an error of the mini-batch out of it.
         pa.enable_signal_handlers(False)
         self._worker = launch.number
+        self._before = _staying()
         files = self._stack.enter_context(workplace(launch, launch.environment))
         begin, fatal = time.perf_counter(), True
         try:
@@ -91,6 +107,9 @@ class InlineEngine:
             except (Exception, SystemExit) as error:  # noqa: BLE001 - results do not change after the last mini-batch
                 self._ready.files.error(fault_of(error), "shutdown()")
         self._leave()
+        if left := _staying() - self._before:
+            names = ", ".join(sorted(str(getattr(one, "name", one)) for one in left))
+            logger.warning("the script has started and not ended: %s; this process can end only after them", names)
         self._events.append(Ended(worker, 0, (), AT_REST, AT_REST))
 
     def kill(self, worker: int) -> None:

@@ -55,6 +55,8 @@ WATCH_S = 0.05
 SLOT_TRIES = 3
 # So many tasks are named in a message; a worker that dies between two of them may hold some more.
 MOST_NAMED = 4
+# Who takes longer to leave is named.
+LEAVE_S = 2.0
 # How long an interrupted job waits for the calls of run() that are under way. A scheduler kills after 30 s or so.
 GRACE_S = 10.0
 
@@ -127,9 +129,21 @@ class Driver:
         if interruption.received:
             self._wind_down()
         self._crew.stop_all()
-        deadline = time.monotonic() + self._config.run_invocation_timeout
+        self._let_leave()
+
+    def _let_leave(self) -> None:
+        """Waits for workers that were told to leave, and says so where it takes long."""
+        limit, begin, told = self._config.run_invocation_timeout, time.monotonic(), False
         # What shutdown() does changes no result: who wants the job to stop need not wait for it.
-        while self._crew.members and time.monotonic() < deadline and not interruption.received:
+        while self._crew.members and not self._parts.interruption.received:
+            waited = time.monotonic() - begin
+            if waited >= limit:
+                break
+            if waited >= LEAVE_S and not told:
+                told = True
+                text = leaving([member.name for member in self._crew.members.values()], limit)
+                logger.info("%s", text)
+                self._parts.note(text)
             self._turn(POLL_S)
 
     def _start_when_needed(self) -> None:
@@ -439,6 +453,15 @@ def named(tasks: list[Task]) -> str:
     """Several tasks in a message: the first ones, and how many more."""
     more = len(tasks) - MOST_NAMED
     return " and ".join([*map(words, tasks[:MOST_NAMED]), *([f"{more} more"] if more > 0 else [])])
+
+
+def leaving(names: list[str], limit: float) -> str:
+    """What a job waits for that has nothing left to do."""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return (
+        f"everything is scored; waiting at most {limit:g} s for {', '.join(names[:MOST_NAMED])}{more} to leave: for "
+        "shutdown(), or for threads and processes that the script has started and not ended"
+    )
 
 
 def suspected(held: list[Task], event: Ended, killed_at: int | None) -> list[Task]:
