@@ -115,7 +115,7 @@ def read_frames(dataset, size):
     """The DataFrames of all mini-batches, in memory."""
     reader = dataset.reader("/")
     batches = [reader.read(one) for chunk in dataset.plan(size, dataset=0, first_index=0) for one in chunk]
-    return [frame(batch.table, batch.ordinals) for batch in batches]
+    return [frame(batch.table) for batch in batches]
 
 
 def bare_loop(frames, work):

@@ -182,7 +182,7 @@ class ParallelRunConfig(_Checked):
         minimum=1,
         maximum=128,
     )
-    task_overhead_timeout: float = option(600, "seconds reading one mini-batch may take", above=0, flag=True)
+    task_overhead_timeout: float = option(600, "seconds to read a mini-batch or encode its results", above=0, flag=True)
     progress_update_timeout: float | None = option(
         None,
         "seconds without a finished try before the job fails; by default more than one full try",

@@ -174,7 +174,7 @@ CASES = {
     "variable without a name": (
         nothing,
         "score.py good.csv --environment-variables =c",
-        ["environment_variables", "''"],
+        ["--environment-variables", "''"],
     ),
     "variable with a NUL": (yaml_variable, "score.py good.csv --config c.yml", ["environment_variables", "a name"]),
     "separator of two": (nothing, "score.py good.csv --separator ab", ["separator"]),

@@ -57,7 +57,7 @@ def test_a_failed_item_is_run_alone_as_its_worker_had_it(line, failed, tmp_path)
     code, out, err = debugged(elsewhere, [tmp_path / "r", "--failed-item", line])
     item = failed.failed_items[line - 1]
     assert code == 1
-    assert re.fullmatch(rf"mini-batch {item['mini_batch']}: 1 of \d items, from t.csv, row {item['row']}\n", out)
+    assert re.fullmatch(rf"mini-batch {item['mini_batch']}: 1 of \d items?, from t.csv, row {item['row']}\n", out)
     assert (
         f"ValueError: {item['message']}" in err
     )  # the folder, the variables, the run's id and the arguments are in it

@@ -166,7 +166,7 @@ def test_what_a_script_says_lands_in_its_files(tmp_path, batch_score, script):
     assert "CUDA_VISIBLE_DEVICES=" in first
     assert any("mini-batch 0 try 0: RUN_DONE" in line for line in others)
     master = (logs / "sys/master_role.txt").read_text()
-    for text in (f"output {done.output}", "the plan is complete: mini-batches 1, items 1", "|completed: 1 of 1 rows"):
+    for text in (f"output {done.output}", "the plan is complete: mini-batches 1, items 1", "|completed: 1 of 1 row "):
         assert text in master
     for name in ("job_result.txt", "job_progress_overview.txt", "readme.txt", "sys/master_role.txt"):
         assert (logs / name).read_text()

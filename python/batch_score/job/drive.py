@@ -460,7 +460,7 @@ def leaving(names: list[str], limit: float) -> str:
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return (
         f"everything is scored; waiting at most {limit:g} s for {', '.join(names[:MOST_NAMED])}{more} to leave: for "
-        "shutdown(), or for threads and processes that the script has started and not ended"
+        "shutdown(), for telemetry, or for threads and processes that the script has started and not ended"
     )
 
 
