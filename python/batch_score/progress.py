@@ -47,7 +47,7 @@ class Snapshot:
         bytes_total: Size of the whole input in bytes, known from the start for local files, None otherwise.
         elapsed_s: Seconds since this start of the run.
         workers: Workers alive.
-        gpu_percent: Use of each GPU, empty where there is none or it was not measured.
+        gpu_percent: Use of each GPU as last measured, empty where there is none or no measure of it.
         unit: What an item is, `rows` or `files`.
         items_before: Items among the done ones that an earlier start of the run finished.
         bytes_before: The same in bytes.
@@ -173,7 +173,7 @@ def overview(snapshot: Snapshot) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class RunSummary:
     """How a run ended.
 
     Attributes:
@@ -205,7 +205,7 @@ class Ending:
     advice: str = ""
 
 
-def summary(ending: Ending) -> str:
+def summary(ending: RunSummary) -> str:
     """The closing summary: aligned plain text that fits one screen.
 
     A failure ends with the cause, the line of the entry script and the log to read, in this order, so that
@@ -439,14 +439,14 @@ def _speed(snapshot: Snapshot) -> str:
     return f"{items}, {size(speed.bytes)}/s" if snapshot.bytes_done else items
 
 
-def _output_rows(ending: Ending) -> list[tuple[str, str]]:
+def _output_rows(ending: RunSummary) -> list[tuple[str, str]]:
     if ending.output is None:
         return []
     rows = [("output", _absolute(ending.output))]
     return [*rows, ("", ending.output_form)] if ending.output_form else rows
 
 
-def _failed_item_rows(ending: Ending) -> list[tuple[str, str]]:
+def _failed_item_rows(ending: RunSummary) -> list[tuple[str, str]]:
     if ending.failed_items is None:
         return []
     rows = [("failed items", _absolute(ending.failed_items))]
@@ -463,7 +463,7 @@ def _error_rows(errors: tuple[tuple[str, int], ...], cause: str) -> list[tuple[s
     return rows if hidden <= 0 else [*rows[:_ERRORS_SHOWN], ("", f"and {hidden:,} other kinds")]
 
 
-def _failure_rows(ending: Ending) -> list[tuple[str, str]]:
+def _failure_rows(ending: RunSummary) -> list[tuple[str, str]]:
     rows = []
     if ending.advice:
         rows.append(("next", ending.advice))

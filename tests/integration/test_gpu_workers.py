@@ -128,6 +128,7 @@ def test_the_use_of_the_devices_is_recorded(tmp_path, batch_score, script, gpus)
         (mig(5, 0), "process001"),
     }
     assert {row[at["Gpu Percent"]] for row in rows if row[at["Uuid"]] == gpu(2)} == {"50"}
+    assert "  GPU 50 %\n" in (done.logs / "sys" / "master_role.txt").read_text()
     times = json.loads((done.run_dir / "run.json").read_text(encoding="utf-8"))["times"]
     assert {(one["process"], one["device"]) for one in times} == {("process000", gpu(2)), ("process001", mig(5, 0))}
     assert sum(one["tries"] for one in times) == 1

@@ -42,8 +42,8 @@ def test_nothing_of_it_is_loaded_where_nobody_asks(tmp_path, script):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     code = (
         "import sys\n"
-        "from batch_score.cli.app import score_json\n"
-        "score_json(['score.py', 't.csv', '--engine', 'inline'])\n"
+        "from batch_score.cli.app import run_as_typed\n"
+        "run_as_typed(['score.py', 't.csv', '--engine', 'inline'])\n"
         "print(*[name for name in sys.modules if name.startswith(('opentelemetry', 'requests'))])\n"
     )
     done = subprocess.run(

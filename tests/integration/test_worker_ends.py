@@ -15,7 +15,7 @@ from tests.integration.running import numbers, wait_for
 from batch_score.engine.base import Ended
 from batch_score.engine.inline import InlineEngine
 from batch_score.logs.tree import LogTree
-from batch_score.worker.messages import ORPHANED, Done, Ready
+from batch_score.worker.messages import CUT_OFF, Done, Ready
 from batch_score.worker.pulse import IDLE, INIT
 
 # Where a worker is when its coordinator is killed. Each touches the file `there` first.
@@ -345,7 +345,7 @@ def test_a_worker_whose_connection_breaks_says_so_and_leaves(one_worker):
     [pid] = worker.engine.pids().values()
     worker.send(0)
     wait_for(lambda: len(group(pid)) == 2)
-    assert worker.events(Ended)[-1].code == ORPHANED
+    assert worker.events(Ended)[-1].code == CUT_OFF
     assert "the connection to the coordinator broke" in worker.tree.worker_log("process000").read_text()
     wait_for(lambda: not group(pid), timeout=5)
 

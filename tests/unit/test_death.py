@@ -9,7 +9,7 @@ import pytest
 
 from batch_score.job.death import OomCounter, ended_by
 from batch_score.job.placing import read_text
-from batch_score.worker.messages import BROKEN, DEVICE_LOST, ORPHANED
+from batch_score.worker.messages import BROKEN, CUT_OFF, DEVICE_LOST
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from batch_score.worker.messages import BROKEN, DEVICE_LOST, ORPHANED
     [
         (0, None, "left with exit code 0"),
         (3, True, "left with exit code 3"),
-        (ORPHANED, None, f"left because its connection to the coordinator broke (exit code {ORPHANED})"),
+        (CUT_OFF, None, f"left because its connection to the coordinator broke (exit code {CUT_OFF})"),
         (BROKEN, None, f"left because one of its own threads failed, as its log tells (exit code {BROKEN})"),
         (DEVICE_LOST, None, f"left with exit code {DEVICE_LOST}"),  # blamed is only a script that chose it
         (-signal.SIGKILL, None, "was killed by SIGKILL (out of memory?)"),
@@ -45,9 +45,9 @@ def test_every_signal_can_be_told(number, oom):
 
 
 def test_the_exit_codes_of_a_worker_are_of_no_other_meaning():
-    assert not {DEVICE_LOST, ORPHANED, BROKEN} & {value for name, value in vars(os).items() if name.startswith("EX_")}
-    assert len({DEVICE_LOST, ORPHANED, BROKEN}) == 3
-    assert max(DEVICE_LOST, ORPHANED, BROKEN) < 126
+    assert not {DEVICE_LOST, CUT_OFF, BROKEN} & {value for name, value in vars(os).items() if name.startswith("EX_")}
+    assert len({DEVICE_LOST, CUT_OFF, BROKEN}) == 3
+    assert max(DEVICE_LOST, CUT_OFF, BROKEN) < 126
 
 
 EVENTS = "low 0\nhigh 7\nmax 9\noom 5\noom_kill {}\noom_group_kill 0\n"

@@ -17,7 +17,7 @@ from batch_score.logs.report import JobLog
 from batch_score.logs.text import AppendFile, open_lines, replace_text
 from batch_score.logs.tree import LogTree
 from batch_score.minibatch import Fault, MiniBatch, Outcome, Status, Timings
-from batch_score.progress import Ending, Snapshot
+from batch_score.progress import RunSummary, Snapshot
 
 PROCESSED_COLUMNS = [
     "Mini-batch Id", "Picked Count", "Ip Address", "Process", "Start Time", "Total", "Succeeded", "Failed",
@@ -316,7 +316,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
 
 def ending(status, **changes):
     base = {"status": status, "output": Path("out/predictions.csv"), "run_dir": Path("runs/a"), "snapshot": SNAPSHOT}
-    return Ending(**base | changes)
+    return RunSummary(**base | changes)
 
 
 def test_the_result_of_a_completed_run_names_the_output_in_full(tree):

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_score.progress import (
-    Ending,
     Progress,
+    RunSummary,
     Snapshot,
     counted,
     duration,
@@ -175,7 +175,7 @@ def test_the_script_line_is_the_deepest_one_in_the_script():
 
 def ending(**changes):
     base = {"status": "completed", "output": Path("out/predictions.csv"), "run_dir": Path("runs/a"), "snapshot": HALF}
-    return Ending(**base | changes)
+    return RunSummary(**base | changes)
 
 
 def test_the_summary_of_a_completed_run():

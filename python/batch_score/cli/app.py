@@ -14,7 +14,7 @@ from batch_score.cli.options import options_of, settings
 from batch_score.cli.sections import JobCommand
 from batch_score.cli.streams import prepare_streams, print_end
 from batch_score.config import ParallelRunConfig, ReaderOptions
-from batch_score.errors import BatchScoreError, ScorerError
+from batch_score.errors import BatchScoreError, JobFailedError
 from batch_score.importing import importing
 
 if TYPE_CHECKING:
@@ -302,11 +302,15 @@ def demo(folder: Path | None) -> None:
     """Score real images of handwritten digits twice: a table with an ONNX model, PNG files with a script."""
     from batch_score.cli.demo import DEFAULT_FOLDER, run_demo  # noqa: PLC0415 - --help needs none of it
 
-    run_demo(folder or DEFAULT_FOLDER, score_json, sys.stdout)
+    run_demo(folder or DEFAULT_FOLDER, run_as_typed, sys.stdout)
 
 
-def score_json(arguments: list[str]) -> dict[str, Any]:
-    """What `batch-score run ARGUMENTS --json` prints; used by the demo, which runs what it tells the user to type."""
+def run_as_typed(arguments: list[str]) -> dict[str, Any]:
+    """What `batch-score run ARGUMENTS --json` tells; used by the demo, which runs what it tells the user to type.
+
+    Raises:
+        JobFailedError: The job did not complete.
+    """
     with importing():
         from batch_score.cli.score import score  # noqa: PLC0415 - --help needs none of it
 
@@ -314,5 +318,5 @@ def score_json(arguments: list[str]) -> dict[str, Any]:
     given = {name: value for name, value in context.params.items() if name != "as_json"}
     result = score(given, [])
     if result.exit_code:
-        raise ScorerError(f"{result.ending.cause}; log {result.ending.log}")
+        raise JobFailedError(f"{result.ending.cause}; log {result.ending.log}")
     return result.as_json()

@@ -7,13 +7,13 @@ import signal
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from batch_score.worker.messages import BROKEN, ORPHANED
+from batch_score.worker.messages import BROKEN, CUT_OFF
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LEFT = {
-    ORPHANED: "left because its connection to the coordinator broke",
+    CUT_OFF: "left because its connection to the coordinator broke",
     BROKEN: "left because one of its own threads failed, as its log tells",
 }
 NATIVE = "a crash in native code"

@@ -45,7 +45,7 @@ class Columns:
 
 
 class Ledger:
-    """The rim where settled mini-batches become bytes on disk.
+    """Writes settled mini-batches to disk and counts them.
 
     Args:
         writer: The append writer, which knows what an earlier session of the run has done.

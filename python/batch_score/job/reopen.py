@@ -14,7 +14,7 @@ from batch_score.job.failed_items import first_failed
 from batch_score.job.layout import FAILED_ITEMS
 from batch_score.job.request import JobRequest, Resumption, RunResult
 from batch_score.job.totals import Totals
-from batch_score.progress import COMPLETED, Ending, Snapshot
+from batch_score.progress import COMPLETED, RunSummary, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +71,7 @@ def recorded_result(record: Recorded) -> RunResult:
     try:
         totals = Totals(**content["totals"])
         failed_items = record.run_dir / FAILED_ITEMS if totals.items_failed else None
-        ending = Ending(
+        ending = RunSummary(
             status=COMPLETED,
             output=record.output,
             run_dir=record.run_dir,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from batch_score.dataset.base import Dataset
     from batch_score.job.record.reading import Recorded
     from batch_score.job.totals import Totals
-    from batch_score.progress import Ending
+    from batch_score.progress import RunSummary
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class RunResult:
     elapsed_s: float
     totals: Totals
     items: int
-    ending: Ending
+    ending: RunSummary
     ended_before: int = 0
     reused: bool = False
     times: Sequence[Mapping[str, Any]] = ()

@@ -38,7 +38,7 @@ from batch_score.logs.tree import COORDINATOR, LogTree, node_address, process_na
 from batch_score.minibatch import Fault
 from batch_score.monitor.monitor import Monitor
 from batch_score.output.parquet import UnitedSchema, finish_parquet, spool_schema
-from batch_score.progress import COMPLETED, FAILED, INTERRUPTED, Ending, Progress, Snapshot, line, script_line
+from batch_score.progress import COMPLETED, FAILED, INTERRUPTED, Progress, RunSummary, Snapshot, line, script_line
 from batch_score.telemetry.process import telemetry
 
 if TYPE_CHECKING:
@@ -141,6 +141,13 @@ class Job:
             cpus=[near(assignment.unit, os.sched_getaffinity(0)) for assignment in prepared.assignments],
             started=first_worker(tree.root),
         )
+        self._monitor = Monitor(
+            tree,
+            config.resource_monitor_interval,
+            self._processes,
+            gpu_samples=gpu_samples(prepared.assignments, stack),
+            gpu_interval_s=config.gpu_monitor_interval,
+        )
         self._times = AllTimes()
         totals = [dataset.total_bytes() for dataset in prepared.datasets]
         self._bytes_total = None if None in totals else sum(total or 0 for total in totals)
@@ -226,14 +233,6 @@ class Job:
         if config.engine == "inline":  # the script will move this process to a folder where relative paths end
             chunks = iter(list(chunks))
         planner = Planner(chunks)
-        look = gpu_samples(self._prepared.assignments, self._stack)
-        monitor = Monitor(
-            self._tree,
-            config.resource_monitor_interval,
-            self._processes,
-            gpu_samples=look,
-            gpu_interval_s=config.gpu_monitor_interval,
-        )
         driver = Driver(
             Parts(
                 crew=self._crew,
@@ -252,11 +251,11 @@ class Job:
             )
         )
         try:
-            monitor.start()
+            self._monitor.start()
             driver.drive()
             self._writer.begin_sync()  # while the workers leave
         finally:
-            monitor.stop()
+            self._monitor.stop()
             self._engine.close()
             planner.close()
 
@@ -316,6 +315,7 @@ class Job:
             unit="rows" if self._prepared.datasets[0].kind == "tabular" else "files",
             items_before=self._ledger.before.items,
             bytes_before=self._ledger.before.bytes_read,
+            gpu_percent=self._monitor.gpu_percent,
         )
 
     def _processes(self) -> dict[str, int]:
@@ -327,14 +327,14 @@ class Job:
         """Why the job cannot complete if everything has ended."""
         return fruitless(self._ledger.totals, appends=self._prepared.encoder is not None, unread=self._ledger.unread)
 
-    def _ending(self, end: End) -> Ending:
+    def _ending(self, end: End) -> RunSummary:
         """The end for the closing summary."""
         fault, log = self._log.first_fault, end.log
         if end.status == FAILED and log is None:
             log = self._log.first_traceback or self._tree.master_role
         encoder, returned = self._prepared.encoder, self._ledger.totals.returned
         failed_items = self._prepared.run_dir / FAILED_ITEMS if self._ledger.totals.items_failed else None
-        return Ending(
+        return RunSummary(
             status=end.status,
             output=None if self._prepared.spool and end.status != COMPLETED else self._prepared.output,
             run_dir=self._prepared.run_dir,

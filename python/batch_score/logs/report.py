@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from batch_score.logs.tree import LogTree
     from batch_score.minibatch import Fault, MiniBatch, Outcome
-    from batch_score.progress import Ending, Snapshot
+    from batch_score.progress import RunSummary, Snapshot
 
 _MOST_ERRORS = 1_000
 
@@ -162,7 +162,7 @@ class JobLog:
         with suppress(OSError):
             replace_text(self._tree.job_progress_overview, f"{overview(snapshot)}{self._written()}")
 
-    def result(self, ending: Ending) -> None:
+    def result(self, ending: RunSummary) -> None:
         """Writes `job_result.txt` and ends the overview with the result."""
         traceback = self._first_fault.traceback.rstrip() if self._first_fault else ""
         first = f"\nfirst traceback\n{traceback}\n" if traceback and ending.status != COMPLETED else ""

@@ -38,6 +38,9 @@ class Monitor:
         gpu_interval_s: Seconds between these looks; 0 for none.
         clock: Gives the time of a sample, in UTC.
 
+    Attributes:
+        gpu_percent: Use of the GPUs at the last look, of those that tell it.
+
     Raises:
         ValueError: An interval is negative.
     """
@@ -55,6 +58,7 @@ class Monitor:
         shortest = min(interval_s, gpu_interval_s)
         if shortest < 0:
             raise ValueError(f"the interval between samples is {shortest} seconds; give 0 or more")
+        self.gpu_percent: tuple[float, ...] = ()
         self._files = PerfFiles(tree)
         self._processes = processes
         self._gpu_samples = gpu_samples
@@ -123,7 +127,9 @@ class Monitor:
                 self._report(name, error)
 
     def _gpu_rows(self) -> list[tuple[float | int | str, ...]]:
-        return [] if self._gpu_samples is None else [sample.row() for sample in self._gpu_samples()]
+        samples = [] if self._gpu_samples is None else list(self._gpu_samples())
+        self.gpu_percent = tuple(sample.percent for sample in samples if sample.percent is not None)
+        return [sample.row() for sample in samples]
 
     def _report(self, name: str, error: Exception) -> None:
         """Says so once per kind of sample: the same failure every few seconds would bury the log."""

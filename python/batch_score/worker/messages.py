@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # Exit codes of a worker, of numbers that neither sysexits.h nor shells use: its GPU is lost to this process; its
 # connection to the coordinator broke; one of its own threads failed.
 DEVICE_LOST = 96
-ORPHANED = 97
+CUT_OFF = 97
 BROKEN = 98
 
 

@@ -29,8 +29,8 @@ from batch_score.worker.handover import Handover
 from batch_score.worker.link import Inbox, Outbox
 from batch_score.worker.messages import (
     BROKEN,
+    CUT_OFF,
     DEVICE_LOST,
-    ORPHANED,
     InitFailed,
     Ready,
     Stop,
@@ -226,7 +226,7 @@ class Worker:
         time.sleep(GUARD_S)
         logger.error("the connection to the coordinator broke; leaving")
         self._logs.flush()
-        os._exit(ORPHANED)
+        os._exit(CUT_OFF)
 
     def _shut_down(self, scorer: Scorer) -> None:
         try:
