@@ -47,7 +47,7 @@ class Option:
         minimum: Smallest value.
         maximum: Largest value.
         above: The value must be greater than this.
-        choices: The only values, compared without case.
+        choices: The only values; upper and lower case are the same.
         flag: Also recognised among the entry script's `arguments`.
         cli: Offered as an option of the command line.
         fixed: Decides mini-batches, rows or their form, so it may not change when a run is resumed.

@@ -92,7 +92,7 @@ def _reused(record: Recorded, progress: Progress | None) -> RunResult:
 
 def _why_not(record: Recorded, now: Prepared, request: JobRequest) -> str | None:
     """Why a run does not do, None when it does."""
-    changes = [*changes_since(record, now.fingerprint), *_surroundings(record, now, request)]
+    changes = [*changes_since(record, now.fingerprint), *_other_differences(record, now, request)]
     if changes:
         return enumerated(changes)
     if not record.completed:
@@ -100,8 +100,8 @@ def _why_not(record: Recorded, now: Prepared, request: JobRequest) -> str | None
     return _why_not_taken(record, now, request)
 
 
-def _surroundings(record: Recorded, now: Prepared, request: JobRequest) -> Iterator[str]:
-    """What else has changed that results may depend on: who gives the command to resume has decided about that."""
+def _other_differences(record: Recorded, now: Prepared, request: JobRequest) -> Iterator[str]:
+    """What else has changed that results may depend on. `batch-score resume` does not ask: there the user decides."""
     content = record.content
     before, today = content.get("versions", {}), versions()
     for name in sorted(before.keys() | today.keys()):

@@ -4,7 +4,8 @@ Down go the specification, once, and then tasks: descriptors only, a worker read
 outcomes with encoded rows beside them. Messages are pickled, rows are not: both ends are the same program.
 
 Tasks and outcomes, of which there may be ten thousand a second, travel as plain tuples of their fields: a frozen record
-takes ten times as long to pickle. Whoever sends and receives them calls the two functions for each at the end.
+takes ten times as long to pickle. Senders use the functions `*_to_wire` at the end of this module, receivers those
+called `*_from_wire`.
 """
 
 from __future__ import annotations
