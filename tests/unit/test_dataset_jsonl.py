@@ -1,5 +1,7 @@
 """JSON Lines as the workers read them: types, lines that do not fit, lines that are dropped."""
 
+import json
+
 import pytest
 from tests.unit.reading import JSONL, TEXT, Read, same_for_all_sizes
 
@@ -37,6 +39,38 @@ def test_of_two_json_types_the_first_decides(file):
     read = Read(JSONL(file(lines, "t.jsonl")))
     assert read.dtypes() == {("int64",)}
     assert [row for row, _ in read.failed] == [2, 3]
+
+
+@pytest.mark.parametrize("bad", ['{"id":10,"x":', '{"id":10,"x":"n/a"}'])
+def test_one_bad_line_of_json_costs_itself(file, bad):
+    rows = [json.dumps({"id": n, "x": n} if n < 1500 else {"id": n, "x": n + 0.5, "late": 1}) for n in range(3000)]
+    rows[10] = bad
+    read = Read(JSONL(file("\n".join(rows), "t.jsonl"), set_column_types={"id": "int64"}))
+    assert read.dtypes() == {("int64", "float64", "float64")}
+    assert [row for row, _ in read.failed] == [10]
+
+
+def test_a_first_part_that_is_no_json_is_given_up_soon(file):
+    with pytest.raises(InputError, match="no line of the first part"):
+        JSONL(file("no json\n" * 2000 + '{"a":1}\n', "t.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "types"),
+    [
+        (['{"a":1}', '{"a":"x","c":5}', '{"c":6}'], {"a": "double", "c": "double"}),
+        (['{"a":true}', '{"a":null}', '{"a":"true"}'], {"a": "bool"}),
+        (
+            ['{"a":{"p":1}}', '{"a":{"p":"x","q":1}}', '{"a":{"q":1.5,"r":[1]}}'],
+            {"a": "struct<p: int64, q: double, r: list<item: int64>>"},
+        ),
+    ],
+)
+def test_a_column_of_two_types_does_not_hide_the_others(file, lines, types):
+    dataset = JSONL(file("\n".join(lines), "t.jsonl"))
+    assert {column.name: str(column.type) for column in dataset.schema} == types
+    odd = [number for number, line in enumerate(lines) if '"x"' in line or '"true"' in line]
+    assert [[row for row, _ in Read(dataset, size).failed] for size in (1, None)] == [odd, odd]
 
 
 def test_a_json_type_may_be_declared(file):

@@ -4,12 +4,12 @@ import pyarrow as pa
 import pytest
 
 from batch_score.dataset.delimited import unique_names
-from batch_score.dataset.schema import TYPES, declared_field, named_type, nullable, settle, unfit
+from batch_score.dataset.schema import TYPES, declared_field, named_type, nullable, seen, settle, unfit
 from batch_score.errors import ConfigError
 
 
 def settled(values, declared=None, kind=None):
-    return settle(pa.table({"c": pa.array(values, kind)}), declared).field("c")
+    return settle(seen(pa.table({"c": pa.array(values, kind)})), declared).field("c")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_unknown_declarations(declared, message):
 
 
 def test_columns_keep_their_order():
-    assert settle(pa.table({"b": [1], "a": ["x"]}), {"a": "string"}).names == ["b", "a"]
+    assert settle(seen(pa.table({"b": [1], "a": ["x"]})), {"a": "string"}).names == ["b", "a"]
 
 
 SCHEMA = pa.schema(

@@ -50,6 +50,13 @@ def test_nothing():
     assert salvage([], Parser()).good == []
 
 
+@given(RECORDS, st.integers(1, 40))
+def test_a_bound_keeps_the_first_pieces(records, most):
+    whole, found = salvage(records, Parser()), salvage(records, Parser(), most=most)
+    assert len(found.tables) + len(found.bad) == min(most, len(whole.tables) + len(whole.bad))
+    assert (found.bad, found.good) == (whole.bad[: len(found.bad)], whole.good[: len(found.good)])
+
+
 @given(st.integers(1, 2000), st.data())
 def test_one_bad_record_costs_few_parses(count, data):
     bad = data.draw(st.integers(0, count - 1))

@@ -13,7 +13,7 @@ import pyarrow.csv as pacsv
 
 from batch_score import _native
 from batch_score.arrow import compute as pc
-from batch_score.dataset.schema import narrowed, settle
+from batch_score.dataset.schema import narrowed, seen, settle
 from batch_score.dataset.source import CODECS, COMPRESSED, MARK, as_file, first_part
 from batch_score.errors import InputError
 
@@ -73,7 +73,7 @@ class DelimitedFormat:
         )
         names = found.common_names(paths)
         sample = replace(found, names=names).sample(paths, infer=options.infer_column_types)
-        return replace(found, names=names, schema=settle(sample, options.set_column_types))
+        return replace(found, names=names, schema=settle(seen(sample), options.set_column_types))
 
     def select(self, columns: Sequence[str], types: dict[str, pa.DataType]) -> Self:
         """The same files, of which only `columns` are read, as `types` where given."""

@@ -6,6 +6,7 @@ import json
 import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pyarrow.json as pajson
 
 from batch_score import _native
 from batch_score.dataset.salvage import salvage
-from batch_score.dataset.schema import narrowed, nullable, settle
+from batch_score.dataset.schema import joined, narrowed, nullable, seen, settle
 from batch_score.dataset.source import CODECS, MARK, as_file, first_part
 from batch_score.errors import InputError
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
     from batch_score.config import ReaderOptions
 
-SAMPLE_LINES = 1000
+# Where nearly each line of the first part is bad or of another type, these are enough to settle on.
+SAMPLE_PIECES = 1000
 DEEPEST = 200
 BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
@@ -61,28 +63,24 @@ class JsonLinesFormat:
         """The same files, of which only `columns` are read, as `types` where given."""
         return replace(self, schema=narrowed(self.schema, columns, types))
 
-    def sample(self, paths: Sequence[str]) -> pa.Table:
-        """The first part of the first file that has records, with inferred types."""
+    def sample(self, paths: Sequence[str]) -> pa.Schema:
+        """What is seen in the first part of the first file that has records."""
         found = first_part(paths, self.scan, self.encoding)
         if found is None:
             raise InputError(f"{paths[0]}: the input has no records; nothing to score")
         return self._inferred(*found)
 
-    def _inferred(self, path: str, data: bytes) -> pa.Table:
-        """`data` with inferred types; lines that cannot be parsed do not decide, of two types the first does."""
+    def _inferred(self, path: str, data: bytes) -> pa.Schema:
+        """What is seen in `data`; lines that cannot be parsed do not decide, of two types the first does."""
         lines = [data[start:end] for start, end in self.split(data)]
         with suppress(pa.ArrowInvalid):
             table = self._infer(data)
             if table.num_rows == len(lines):
-                return table
-        found = salvage(lines[:SAMPLE_LINES], self._infer)
+                return seen(table)
+        found = salvage(lines, self._infer, most=SAMPLE_PIECES)
         if not found.tables:
             raise InputError(f"{path}: no line of the first part is a JSON object: {found.bad[0][1]}")
-        joined = found.tables[0]
-        for table in found.tables[1:]:
-            with suppress(pa.ArrowTypeError, pa.ArrowInvalid):
-                joined = pa.concat_tables([joined, table], promote_options="permissive")
-        return joined
+        return reduce(joined, map(seen, found.tables))
 
     def _infer(self, data: bytes) -> pa.Table:
         data = self._utf8(data)

@@ -26,11 +26,17 @@ class Salvaged:
     bad: list[tuple[int, str]] = field(default_factory=list)
 
 
-def salvage(records: Sequence[bytes], parse: Callable[[bytes], pa.Table]) -> Salvaged:
-    """Parses `records` in as few pieces as the bad ones allow; one bad record costs about 2·log2(n) parses."""
+def salvage(records: Sequence[bytes], parse: Callable[[bytes], pa.Table], *, most: int | None = None) -> Salvaged:
+    """Parses `records` in as few pieces as the bad ones allow; one bad record costs about 2·log2(n) parses.
+
+    Args:
+        records: One after the other.
+        parse: Gives their rows, or raises ArrowInvalid.
+        most: Number of tables and bad records together behind which nothing more is looked at; None for no bound.
+    """
     found = Salvaged()
     pending = [(0, len(records))]
-    while pending:
+    while pending and (most is None or len(found.tables) + len(found.bad) < most):
         start, end = pending.pop()
         if start == end:
             continue

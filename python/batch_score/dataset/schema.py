@@ -30,7 +30,37 @@ TYPES: dict[str, pa.DataType] = {
 PATH_COLUMN = "Path"
 
 
-def settle(sample: pa.Table, declared: Mapping[str, str] | None) -> pa.Schema:
+def seen(sample: pa.Table) -> pa.Schema:
+    """Name and type of the columns of a part of the input; nullable are those in which a value is missing."""
+    columns = zip(sample.schema, sample.columns, strict=True)
+    return pa.schema([field.with_nullable(column.null_count > 0) for field, column in columns])
+
+
+def joined(first: Iterable[pa.Field[Any]], other: Iterable[pa.Field[Any]]) -> pa.Schema:
+    """What was seen in two parts together. What one of them lacks is missing there.
+
+    Of two types of a column the wider one holds for both, as for integers and floats; where none is wider, the first.
+    """
+    one, two = {field.name: field for field in first}, {field.name: field for field in other}
+    fields = one | two
+    both = one.keys() & two.keys()
+    return pa.schema(
+        [_wider(one[name], two[name]) if name in both else fields[name].with_nullable(True) for name in fields]
+    )
+
+
+def _wider(first: pa.Field[Any], other: pa.Field[Any]) -> pa.Field[Any]:
+    missing = first.nullable or other.nullable
+    if isinstance(first.type, pa.StructType) and isinstance(other.type, pa.StructType):
+        return pa.field(first.name, pa.struct(list(joined(first.type, other.type))), missing)
+    try:
+        found = pa.unify_schemas([pa.schema([first]), pa.schema([other])], promote_options="permissive").field(0)
+    except (pa.ArrowTypeError, pa.ArrowInvalid):
+        found = first
+    return found.with_nullable(missing)
+
+
+def settle(sample: pa.Schema, declared: Mapping[str, str] | None) -> pa.Schema:
     """The dataset's schema from its first part.
 
     Integers, floats and booleans are taken as they look; all other text stays text (dates too, unless declared:
@@ -39,15 +69,15 @@ def settle(sample: pa.Table, declared: Mapping[str, str] | None) -> pa.Schema:
     one fit a column that was declared as integers.
 
     Args:
-        sample: The first part with inferred types.
+        sample: What was seen in the first part.
         declared: Types by column name; they win.
 
     Raises:
         ConfigError: A declared column or type is unknown.
     """
     declared = declared or {}
-    check_declared(declared, sample.column_names)
-    return pa.schema([_field(sample, name, declared.get(name)) for name in sample.column_names])
+    check_declared(declared, sample.names)
+    return pa.schema([_settled(field, declared.get(field.name)) for field in sample])
 
 
 def check_declared(declared: Iterable[str], columns: Sequence[str]) -> None:
@@ -59,14 +89,14 @@ def check_declared(declared: Iterable[str], columns: Sequence[str]) -> None:
             raise ConfigError(f"set_column_types names column {name!r}, which the input does not have; {hint}")
 
 
-def _field(sample: pa.Table, name: str, declared: str | None) -> pa.Field[Any]:
-    column = sample[name]
+def _settled(column: pa.Field[Any], declared: str | None) -> pa.Field[Any]:
+    name = column.name
     if declared is not None:
         return declared_field(name, declared)
     if pa.types.is_integer(column.type):
-        return pa.field(name, pa.float64()) if column.null_count else pa.field(name, pa.int64(), nullable=False)
+        return pa.field(name, pa.float64()) if column.nullable else pa.field(name, pa.int64(), nullable=False)
     if pa.types.is_boolean(column.type):
-        return pa.field(name, pa.bool_(), nullable=column.null_count > 0)
+        return pa.field(name, pa.bool_(), nullable=column.nullable)
     if pa.types.is_floating(column.type):
         return pa.field(name, column.type)
     return pa.field(name, _dates_as_text(column.type) if pa.types.is_nested(column.type) else pa.string())
