@@ -184,10 +184,11 @@ class DelimitedFormat:
     def _without_hexadecimal(self, data: bytes, table: pa.Table) -> pa.Table:
         """`table` with the text of `data` where Arrow has read `0x10` as the number 16, which nobody else does."""
         texts = self._inferred(data, self._as_text())
-        for position, column in enumerate(table.schema):
-            if pa.types.is_integer(column.type) and pc.any(pc.match_substring(texts[position], "x", ignore_case=True)):
-                table = table.set_column(position, column.name, texts[position])
-        return table
+        columns = table.columns
+        for position, text in enumerate(texts.columns):
+            if pa.types.is_integer(columns[position].type) and _any_hexadecimal(text):
+                columns[position] = text
+        return pa.table(columns, names=table.column_names)
 
     def _as_text(self) -> dict[str, pa.DataType]:
         return dict.fromkeys(self.names, pa.string())
@@ -205,16 +206,20 @@ class DelimitedFormat:
         return pacsv.ParseOptions(delimiter=self.separator, quote_char=QUOTE, newlines_in_values=True)
 
 
+def _any_hexadecimal(texts: pa.ChunkedArray[Any]) -> bool:
+    """Whether there is an x in one of the texts, which Arrow has read as integers."""
+    return bool(pc.any(pc.match_substring(texts, "x", ignore_case=True)).as_py())
+
+
 def empty_to_null(table: pa.Table) -> pa.Table:
     """The table with null for every empty text field."""
-    for position, column in enumerate(table.schema):
+    columns = table.columns  # a table is not changed column by column: each time all of them would be gone through
+    for position, column in enumerate(columns):
         if pa.types.is_string(column.type):
-            empty = pc.equal(table[position], pa.scalar(""))
+            empty = pc.equal(column, pa.scalar(""))
             if pc.any(empty).as_py():
-                table = table.set_column(
-                    position, column, pc.if_else(empty, pa.scalar(None, pa.string()), table[position])
-                )
-    return table
+                columns[position] = pc.if_else(empty, pa.scalar(None, pa.string()), column)
+    return pa.Table.from_arrays(columns, schema=table.schema)
 
 
 def _unmarked(data: bytes) -> IO[Any]:
@@ -248,8 +253,9 @@ def unique_names(fields: Sequence[str]) -> tuple[str, ...]:
 
 
 def _difference(first: tuple[str, ...], other: tuple[str, ...]) -> str:
-    missing = [name for name in first if name not in other]
-    extra = [name for name in other if name not in first]
+    known, names = set(first), set(other)
+    missing = [name for name in first if name not in names]
+    extra = [name for name in other if name not in known]
     if missing:
         return f"the header does not have the column {missing[0]!r}"
     if extra:

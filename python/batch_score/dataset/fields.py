@@ -59,7 +59,8 @@ class FieldTable:
         apart = {name for matrix in matrices for name in matrix.columns}
         self._schema = pa.schema([column for column in text_format.schema if column.name not in apart])
         self._groups = _groups(self._schema)
-        self._texts = [name for name in text_format.names if name in self._schema.names and self._is_text(name)]
+        texts = {column.name for column in self._schema if column.type == pa.string()}
+        self._texts = [name for name in text_format.names if name in texts]
         self._reader = _native.FieldReader(
             self._fields(), delimiter=text_format.separator, quote=QUOTE, missing=MISSING_NUMBERS
         )
@@ -119,9 +120,6 @@ class FieldTable:
     def _text(self, offsets: bytes, characters: bytes) -> pa.Array[Any]:
         ends = np.frombuffer(offsets, np.int32)
         return text_column(ends, characters, ends[1:] == ends[:-1] if self._format.empty_is_null else None)
-
-    def _is_text(self, name: str) -> bool:
-        return bool(self._schema.field(name).type == pa.string())
 
     def _fields(self) -> list[tuple[int, int, bool] | str | None]:
         """For each column of the file what becomes of it: matrices come first, then the groups."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -122,9 +123,11 @@ class ParquetFormat:
         settled = pa.schema([_settled(paths[0], column, nulls) for column in first])
         declared = options.set_column_types or {}
         check_declared(declared, settled.names)
-        for name, kind in declared.items():
-            settled = settled.set(settled.get_field_index(name), declared_field(name, kind))
-        return cls(schema=settled, include_path=options.include_path)
+        fields = [
+            declared_field(column.name, declared[column.name]) if column.name in declared else column
+            for column in settled
+        ]
+        return cls(schema=pa.schema(fields), include_path=options.include_path)
 
     def select(self, columns: Sequence[str], types: dict[str, pa.DataType]) -> Self:
         """The same files, of which only `columns` are read, as `types` where given."""
@@ -323,7 +326,8 @@ class _Cursor:
                 f"{minibatch.length}; the file changed while it was scored"
             )
         self.source = minibatch.source
-        self._schema = pa.schema([file.schema_arrow.field(name) for name in columns])
+        schema = file.schema_arrow  # made anew each time that it is asked for
+        self._schema = pa.schema([schema.field(name) for name in columns])
         # One group after the other: a batch over several would decode groups that other workers read.
         self._batches = (
             batch
@@ -358,16 +362,17 @@ def _check_rows(minibatch: MiniBatch, found: int) -> None:
 
 
 def _refuse_repeated(path: str, names: Sequence[str]) -> None:
-    twice = [name for name in names if names.count(name) > 1]
+    twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise InputError(f"{path}: more than one column is called {twice[0]!r}; rename one of them")
 
 
 def _difference(first: pa.Schema, other: pa.Schema) -> str:
+    known, names = set(first.names), set(other.names)
     for column in first:
-        if column.name not in other.names:
+        if column.name not in names:
             return f"the schema does not have the column {column.name!r}"
         if other.field(column.name).type != column.type:
             return f"column {column.name!r} is {other.field(column.name).type}, not {column.type}"
-    extra = [name for name in other.names if name not in first.names]
+    extra = [name for name in other.names if name not in known]
     return f"the schema has the column {extra[0]!r}, which is not the same" if extra else "the columns are not in order"

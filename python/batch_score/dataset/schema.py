@@ -82,8 +82,9 @@ def settle(sample: pa.Schema, declared: Mapping[str, str] | None) -> pa.Schema:
 
 def check_declared(declared: Iterable[str], columns: Sequence[str]) -> None:
     """Refuses the name of a column that there is none of, with ConfigError."""
+    known = set(columns)
     for name in declared:
-        if name not in columns:
+        if name not in known:
             near = nearest(name, columns)
             hint = f"did you mean {near!r}?" if near else f"the columns are {', '.join(columns)}"
             raise ConfigError(f"set_column_types names column {name!r}, which the input does not have; {hint}")
@@ -131,12 +132,12 @@ def named_type(name: str) -> pa.DataType:
 
 
 def unfit(table: pa.Table, schema: pa.Schema) -> dict[int, str]:
-    """Rows that are empty in a column that is not nullable: position in the table to the message."""
+    """Rows that are empty in a column that `schema` has not as nullable: position in the table to the message."""
     found: dict[int, str] = {}
-    for column in schema:
-        if column.nullable or column.name not in table.column_names or not table[column.name].null_count:
+    for name, values in zip(table.column_names, table.columns, strict=True):
+        if not values.null_count or (column := schema.field(name)).nullable:
             continue
-        for row in table[column.name].is_null().combine_chunks().to_numpy(zero_copy_only=False).nonzero()[0]:
+        for row in values.is_null().combine_chunks().to_numpy(zero_copy_only=False).nonzero()[0]:
             found.setdefault(int(row), _empty_field(column))
     return found
 

@@ -188,8 +188,9 @@ class TabularDataset:
     def select(self, columns: Sequence[str], types: dict[str, pa.DataType], matrices: Sequence[Matrix] = ()) -> Self:
         """The same rows, of which only `columns` are read, as `types` where given; some side by side."""
         names = self.format.schema.names
-        wanted = [name for name in columns if name in names] or names[:1]  # without any there would be no rows
-        in_file = all(name in names for matrix in matrices for name in matrix.columns)
+        known = set(names)
+        wanted = [name for name in columns if name in known] or names[:1]  # without any there would be no rows
+        in_file = all(name in known for matrix in matrices for name in matrix.columns)
         return replace(self, format=self.format.select(wanted, types), matrices=tuple(matrices) if in_file else ())
 
     def plan(self, mini_batch_size: str | int | None, *, dataset: int, first_index: int) -> Iterator[list[MiniBatch]]:
