@@ -367,6 +367,17 @@ def test_hexadecimal_text_and_digits_among_flags_stay_text(file):
     assert read.column("n") == [1, 2]
 
 
+@pytest.mark.parametrize("text", ["0x10", "0XfF", '"0x1"', "0x"])
+@pytest.mark.parametrize("kind", [pa.int64(), pa.int8(), pa.uint8(), pa.int32()])
+def test_hexadecimal_text_is_no_integer_behind_the_first_part_either(file, kind, text):
+    path = file(f"id,s,f\n1,0x1,1.5\n{text},0x2,1.5\n3,0X3,1.5\n")
+    dataset = DELIMITED(path, set_column_types={"id": "int64"}).select(("id", "s", "f"), {"id": kind})
+    rows, failed = same_for_all_sizes(dataset)
+    assert {row: (values["id"], values["s"]) for row, values in rows.items()} == {0: (1, "0x1"), 2: (3, "0X3")}
+    value = text.strip('"')
+    assert failed == [(1, f"column 'id': CSV conversion error to {kind}: invalid value '{value}'")]
+
+
 def test_a_stream_is_opened_anew_after_a_failure(file):
     whole = gzip.compress(b"a\n" + b"".join(b"%d\n" % number for number in range(50_000)), 0)
     path = file(whole, "t.csv.gz")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 QUOTE = '"'
 # Arrow takes 1 and 0 for flags too, so that 0 and true in one column would become flags.
 TRUE, FALSE = ["True", "TRUE", "true"], ["False", "FALSE", "false"]
-HEXADECIMAL = re.compile(rb"0[xX]")
 # What pandas.read_csv takes for a missing number. In text columns only an empty field is null.
 MISSING_NUMBERS = [
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
@@ -143,20 +141,37 @@ class DelimitedFormat:
 
     def parse(self, data: bytes) -> pa.Table:
         """The records of `data` in the settled schema; raises ArrowInvalid if one does not fit."""
+        if not self.multi_line:
+            data = data.rstrip(b"\r\n")  # else a quote that is left open takes the line end into its field
+        table = self._converted(data, self.schema)
+        integers = [column for column in self.schema if pa.types.is_integer(column.type)]
+        if integers and _may_be_hexadecimal(data):
+            self._refuse_hexadecimal(data, integers)
+        return empty_to_null(table) if self.empty_is_null else table
+
+    def _converted(self, data: bytes, schema: pa.Schema) -> pa.Table:
         convert = pacsv.ConvertOptions(
-            column_types=self.schema,
-            include_columns=self.schema.names,
+            column_types=schema,
+            include_columns=schema.names,
             null_values=MISSING_NUMBERS,
             strings_can_be_null=False,
         )
-        codec = CODECS[self.encoding]
-        if not self.multi_line:
-            data = data.rstrip(b"\r\n")  # else a quote that is left open takes the line end into its field
         try:
-            table = pacsv.read_csv(_unmarked(data), self._read(data, codec), self._parsing(), convert)
+            read = self._read(data, CODECS[self.encoding])
+            return pacsv.read_csv(_unmarked(data), read, self._parsing(), convert)
         except UnicodeDecodeError as error:  # only of codecs that Arrow takes from Python
             raise pa.ArrowInvalid(f"not {self.encoding} text: {error.reason}") from error
-        return empty_to_null(table) if self.empty_is_null else table
+
+    def _refuse_hexadecimal(self, data: bytes, integers: Sequence[pa.Field[Any]]) -> None:
+        """Refuses `0x10` where an integer is to be, which Arrow reads as 16, and `0xFFFFFFFF` as -1."""
+        texts = self._converted(data, pa.schema([pa.field(column.name, pa.string()) for column in integers]))
+        for column, text in zip(integers, texts.columns, strict=True):
+            place = pc.index(_hexadecimal(text), pa.scalar(True)).as_py()
+            if place >= 0:
+                raise pa.ArrowInvalid(
+                    f"In CSV column #{self.names.index(column.name)}: CSV conversion error to {column.type}: "
+                    f"invalid value '{text[place]}'"
+                )
 
     def _infer(self, data: bytes, *, infer: bool) -> pa.Table:
         """`data` with inferred types; records of another length and bad text do not decide."""
@@ -164,7 +179,7 @@ class DelimitedFormat:
             data = data.decode(CODECS[self.encoding], errors="replace").encode()
         try:
             table = self._inferred(data, None if infer else self._as_text())
-            return self._without_hexadecimal(data, table) if infer and HEXADECIMAL.search(data) else table
+            return self._without_hexadecimal(data, table) if infer and _may_be_hexadecimal(data) else table
         except pa.ArrowInvalid:
             return pa.schema(self._as_text()).empty_table()
 
@@ -186,7 +201,7 @@ class DelimitedFormat:
         texts = self._inferred(data, self._as_text())
         columns = table.columns
         for position, text in enumerate(texts.columns):
-            if pa.types.is_integer(columns[position].type) and _any_hexadecimal(text):
+            if pa.types.is_integer(columns[position].type) and pc.any(_hexadecimal(text)).as_py():
                 columns[position] = text
         return pa.table(columns, names=table.column_names)
 
@@ -206,9 +221,14 @@ class DelimitedFormat:
         return pacsv.ParseOptions(delimiter=self.separator, quote_char=QUOTE, newlines_in_values=True)
 
 
-def _any_hexadecimal(texts: pa.ChunkedArray[Any]) -> bool:
-    """Whether there is an x in one of the texts, which Arrow has read as integers."""
-    return bool(pc.any(pc.match_substring(texts, "x", ignore_case=True)).as_py())
+def _may_be_hexadecimal(data: bytes) -> bool:
+    # One byte is looked for at a tenth of the cost of two, and tables of numbers have none.
+    return (b"x" in data and b"0x" in data) or (b"X" in data and b"0X" in data)
+
+
+def _hexadecimal(texts: pa.ChunkedArray[Any]) -> Any:
+    """Which of the texts that Arrow takes for integers are `0x10` and the like: those with an x."""
+    return pc.match_substring(texts, "x", ignore_case=True)
 
 
 def empty_to_null(table: pa.Table) -> pa.Table:
