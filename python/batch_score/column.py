@@ -19,6 +19,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+# What becomes of the integers of a column that is read as float64, in the metadata of its field: of those in the part
+# of the input that was looked at, each stays itself, or some become one.
+EXACT, ROUNDED = {b"integers": b"exact"}, {b"integers": b"rounded"}
+LARGEST_EXACT = 2**53
+
+
+def has_large(values: pa.ChunkedArray[Any]) -> bool:
+    """Whether numbers are whole and some of them so large that a float64 stands for several integers."""
+    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+        return False
+    found = values.drop_null().to_numpy()
+    large = (found > LARGEST_EXACT) | (found < -LARGEST_EXACT)
+    return bool(large.any() and (np.isfinite(found) & (found == np.trunc(found))).all())
+
+
 def as_column(values: NDArray[Any], missing: NDArray[np.bool_] | None = None) -> pa.Array[Any]:
     """Numbers as an Arrow array; their memory is shared if it is in one piece.
 

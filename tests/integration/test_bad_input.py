@@ -41,6 +41,10 @@ def header_only(folder):
     (folder / "header.csv").write_text("")
 
 
+def large_keys(folder):
+    (folder / "keys.csv").write_text("id,a\n1234567890123456789,1\n,2\n1234567890123456788,3\n")
+
+
 def image(folder):
     (folder / "image.png").write_bytes(b"\x89PNG")
 
@@ -165,6 +169,7 @@ CASES = {
     "size of nothing": (nothing, "score.py good.csv --mini-batch-size 0", ["--mini-batch-size"]),
     "files in bytes": (image, "score.py image.png --mini-batch-size 1MB", ["--mini-batch-size", "1MB"]),
     "unknown key column": (nothing, "score.py good.csv --key z", ["'z'", "id, a, b"]),
+    "key with gaps": (large_keys, "score.py keys.csv --key id", ["'id'", "set_column_types id=string"]),
     "key of files": (image, "score.py image.png --key id", ["key"]),
     "unknown form": (nothing, "score.py good.csv --append-row-file-name out.xml", ["out.xml", ".csv"]),
     "form with a folder": (nothing, "score.py good.csv --append-row-file-name a/out.csv", ["a/out.csv"]),

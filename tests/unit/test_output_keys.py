@@ -49,16 +49,16 @@ def test_rows_are_keyed_by_columns_of_the_input():
 
 def test_an_unknown_key_column_is_refused_with_the_nearest_name():
     with pytest.raises(ConfigError, match=r"column 'idd', which the input does not have; did you mean 'id'\?"):
-        check_key(("x", "idd"), ROWS.column_names)
+        check_key(("x", "idd"), ROWS.schema)
     with pytest.raises(ConfigError, match="its columns are id, x"):
-        check_key(("zebra",), ROWS.column_names)
+        check_key(("zebra",), ROWS.schema)
 
 
 @pytest.mark.parametrize(
     ("key", "columns"), [("auto", None), ("none", None), ("auto", ["id"]), (("id", "x"), ["x", "id"])]
 )
 def test_a_key_that_is_there_is_taken(key, columns):
-    check_key(key, columns)
+    check_key(key, schema)
 
 
 def test_files_are_keyed_by_their_path():

@@ -12,6 +12,7 @@ import pyarrow.csv as pacsv
 
 from batch_score import _native
 from batch_score.arrow import compute as pc
+from batch_score.column import has_large
 from batch_score.dataset.schema import narrowed, seen, settle
 from batch_score.dataset.source import CODECS, COMPRESSED, MARK, as_file, first_part
 from batch_score.errors import InputError
@@ -179,7 +180,8 @@ class DelimitedFormat:
             data = data.decode(CODECS[self.encoding], errors="replace").encode()
         try:
             table = self._inferred(data, None if infer else self._as_text())
-            return self._without_hexadecimal(data, table) if infer and _may_be_hexadecimal(data) else table
+            odd = infer and (_may_be_hexadecimal(data) or any(map(has_large, table.columns)))
+            return self._with_text(data, table) if odd else table
         except pa.ArrowInvalid:
             return pa.schema(self._as_text()).empty_table()
 
@@ -196,12 +198,16 @@ class DelimitedFormat:
         parsing.invalid_row_handler = lambda _row: "skip"
         return pacsv.read_csv(_unmarked(data), self._read(data, "utf8"), parsing, convert)
 
-    def _without_hexadecimal(self, data: bytes, table: pa.Table) -> pa.Table:
-        """`table` with the text of `data` where Arrow has read `0x10` as the number 16, which nobody else does."""
+    def _with_text(self, data: bytes, table: pa.Table) -> pa.Table:
+        """`table` with the text of `data` where that says more than the numbers that Arrow has read.
+
+        Nobody else reads `0x10` as 16, and different integers of 20 digits would become one float.
+        """
         texts = self._inferred(data, self._as_text())
         columns = table.columns
         for position, text in enumerate(texts.columns):
-            if pa.types.is_integer(columns[position].type) and pc.any(_hexadecimal(text)).as_py():
+            hexadecimal = pa.types.is_integer(columns[position].type) and pc.any(_hexadecimal(text)).as_py()
+            if hexadecimal or _has_too_large(columns[position], text):
                 columns[position] = text
         return pa.table(columns, names=table.column_names)
 
@@ -229,6 +235,13 @@ def _may_be_hexadecimal(data: bytes) -> bool:
 def _hexadecimal(texts: pa.ChunkedArray[Any]) -> Any:
     """Which of the texts that Arrow takes for integers are `0x10` and the like: those with an x."""
     return pc.match_substring(texts, "x", ignore_case=True)
+
+
+def _has_too_large(column: pa.ChunkedArray[Any], text: pa.ChunkedArray[Any]) -> bool:
+    """Whether a column that Arrow has read as floats has integers alone, of which some are too large for int64."""
+    if not pa.types.is_floating(column.type) or not has_large(column):
+        return False
+    return bool(pc.all(pc.match_substring_regex(text.filter(column.is_valid()), "^[+-]?[0-9]+$")).as_py())
 
 
 def empty_to_null(table: pa.Table) -> pa.Table:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from batch_score.arrow import parquet as pq
+from batch_score.column import EXACT, LARGEST_EXACT, ROUNDED
 from batch_score.dataset.base import TableBatch
 from batch_score.dataset.convertible import convertible
 from batch_score.dataset.description import rows_at, shortened
@@ -20,7 +21,7 @@ from batch_score.dataset.schema import check_declared, declared_field, narrowed,
 from batch_score.errors import InputError, RecordError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from batch_score.config import ReaderOptions
     from batch_score.minibatch import MiniBatch
@@ -109,6 +110,7 @@ class ParquetFormat:
         found = footer(paths[0])
         first = _schema(paths[0], found)
         nulls = _with_nulls(found, set(first.names))
+        rounded = _with_large(found, nulls)
         rows = found.num_rows
         _refuse_repeated(paths[0], first.names)
         for path in paths[1:]:
@@ -117,10 +119,12 @@ class ParquetFormat:
             if schema != first:
                 raise InputError(f"{path}: {_difference(first, schema)} as in {paths[0]}; score such files apart")
             nulls |= _with_nulls(found, set(first.names) - nulls)
+            rounded |= _with_large(found, nulls - rounded)
             rows += found.num_rows
         if not rows:
             raise InputError(f"{paths[0]}: the input has no rows; nothing to score")
-        settled = pa.schema([_settled(paths[0], column, nulls) for column in first])
+        floats = {name: ROUNDED if name in rounded else EXACT for name in nulls}
+        settled = pa.schema([_settled(paths[0], column, floats) for column in first])
         declared = options.set_column_types or {}
         check_declared(declared, settled.names)
         fields = [
@@ -134,8 +138,14 @@ class ParquetFormat:
         return replace(self, schema=narrowed(self.schema, columns, types))
 
 
-def _settled(path: str, column: pa.Field[Any], nulls: set[str]) -> pa.Field[Any]:
-    """A column with one dtype in pandas whichever rows are read: no categories, integers without or with nulls."""
+def _settled(path: str, column: pa.Field[Any], nulls: Mapping[str, dict[bytes, bytes]]) -> pa.Field[Any]:
+    """A column with one dtype in pandas whichever rows are read: no categories, integers without or with nulls.
+
+    Args:
+        path: Of the first file.
+        column: As the file has it.
+        nulls: Columns that hold nulls, with what is noted of them if they are integers.
+    """
     try:
         kind = convertible(column.type.value_type if pa.types.is_dictionary(column.type) else column.type)
     except TypeError as error:
@@ -144,23 +154,41 @@ def _settled(path: str, column: pa.Field[Any], nulls: set[str]) -> pa.Field[Any]
             "plain list, or leave it out"
         ) from error
     if pa.types.is_integer(kind) and column.name in nulls:
-        return pa.field(column.name, pa.float64())
+        return pa.field(column.name, pa.float64(), metadata=nulls[column.name])
     fixed = pa.types.is_integer(kind) or (pa.types.is_boolean(kind) and column.name not in nulls)
     return pa.field(column.name, kind, nullable=not fixed)
 
 
 def _with_nulls(found: pq.FileMetaData, names: set[str]) -> set[str]:
     """Those of the integer and boolean columns `names` that the statistics of a footer show to hold nulls."""
-    plain = ("BOOLEAN", "INT32", "INT64")
+    return _where(found, names, ("BOOLEAN", "INT32", "INT64"), lambda known: bool(known.null_count))
+
+
+def _with_large(found: pq.FileMetaData, names: set[str]) -> set[str]:
+    """Those of `names` that the statistics of a footer show to hold integers that no float holds."""
+    return _where(found, names, ("INT64",), _is_large)
+
+
+def _is_large(known: pq.Statistics) -> bool:
+    ends = (known.min, known.max) if known.has_min_max else ()
+    return any(isinstance(one, int) and abs(one) > LARGEST_EXACT for one in ends)
+
+
+def _where(
+    found: pq.FileMetaData, names: set[str], types: Collection[str], holds: Callable[[pq.Statistics], bool]
+) -> set[str]:
+    """Those of the columns `names`, of some physical types, of which `holds` is true for the statistics of a group."""
+    if not names:
+        return set()
     places = {found.schema.column(place).path: place for place in range(len(found.schema))}
-    wanted = [name for name in names if name in places and found.schema.column(places[name]).physical_type in plain]
+    wanted = [name for name in names if name in places and found.schema.column(places[name]).physical_type in types]
     groups = _groups(found)
-    return {name for name in wanted if any(_null_count(group.column(places[name])) for group in groups)}
 
+    def any_group(place: int) -> bool:
+        known = (group.column(place).statistics for group in groups)
+        return any(one is not None and holds(one) for one in known)
 
-def _null_count(chunk: pq.ColumnChunkMetaData) -> int:
-    statistics = chunk.statistics
-    return int(statistics.null_count or 0) if statistics is not None else 0
+    return {name for name in wanted if any_group(places[name])}
 
 
 def footer(path: str) -> pq.FileMetaData:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from batch_score.column import EXACT, ROUNDED, has_large
 from batch_score.errors import ConfigError
 from batch_score.nearest import nearest
 
@@ -31,9 +32,16 @@ PATH_COLUMN = "Path"
 
 
 def seen(sample: pa.Table) -> pa.Schema:
-    """Name and type of the columns of a part of the input; nullable are those in which a value is missing."""
+    """Name and type of the columns of a part of the input.
+
+    Nullable are those in which a value is missing; those with integers that no float holds are marked as ROUNDED.
+    """
     columns = zip(sample.schema, sample.columns, strict=True)
-    return pa.schema([field.with_nullable(column.null_count > 0) for field, column in columns])
+    return pa.schema([_seen(field, column) for field, column in columns])
+
+
+def _seen(field: pa.Field[Any], column: pa.ChunkedArray[Any]) -> pa.Field[Any]:
+    return pa.field(field.name, field.type, column.null_count > 0, ROUNDED if has_large(column) else None)
 
 
 def joined(first: Iterable[pa.Field[Any]], other: Iterable[pa.Field[Any]]) -> pa.Schema:
@@ -57,7 +65,7 @@ def _wider(first: pa.Field[Any], other: pa.Field[Any]) -> pa.Field[Any]:
         found = pa.unify_schemas([pa.schema([first]), pa.schema([other])], promote_options="permissive").field(0)
     except (pa.ArrowTypeError, pa.ArrowInvalid):
         found = first
-    return found.with_nullable(missing)
+    return pa.field(first.name, found.type, missing, first.metadata or other.metadata)
 
 
 def settle(sample: pa.Schema, declared: Mapping[str, str] | None) -> pa.Schema:
@@ -95,11 +103,12 @@ def _settled(column: pa.Field[Any], declared: str | None) -> pa.Field[Any]:
     if declared is not None:
         return declared_field(name, declared)
     if pa.types.is_integer(column.type):
-        return pa.field(name, pa.float64()) if column.nullable else pa.field(name, pa.int64(), nullable=False)
+        whole = pa.field(name, pa.int64(), nullable=False)
+        return pa.field(name, pa.float64(), metadata=column.metadata or EXACT) if column.nullable else whole
     if pa.types.is_boolean(column.type):
         return pa.field(name, pa.bool_(), nullable=column.nullable)
     if pa.types.is_floating(column.type):
-        return pa.field(name, column.type)
+        return pa.field(name, column.type, metadata=column.metadata)
     return pa.field(name, _dates_as_text(column.type) if pa.types.is_nested(column.type) else pa.string())
 
 

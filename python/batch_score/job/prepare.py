@@ -156,7 +156,7 @@ def _check_datasets(config: ParallelRunConfig, datasets: tuple[Dataset, ...], ke
     if kinds == {"file"}:
         mini_batch_files(config.mini_batch_size)
     for dataset in datasets:
-        check_key(key, dataset.schema.names if isinstance(dataset, TabularDataset) else None)
+        check_key(key, dataset.schema if isinstance(dataset, TabularDataset) else None)
 
 
 def _check_apart(datasets: tuple[Dataset, ...], written: tuple[Path, ...]) -> None:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from batch_score.arrow import compute as pc
-from batch_score.column import as_column, as_texts, constant_text
-from batch_score.errors import ConfigError, ReturnTypeError
+from batch_score.column import EXACT, ROUNDED, as_column, as_texts, constant_text, has_large
+from batch_score.errors import ConfigError, RecordError, ReturnTypeError
 from batch_score.minibatch import ROW
 from batch_score.nearest import nearest
 
@@ -51,25 +51,27 @@ def parse_key(value: str | Sequence[str]) -> Key:
     return names
 
 
-def check_key(key: Key, columns: Sequence[str] | None) -> None:
-    """Refuses a key that names what the input does not have.
+def check_key(key: Key, schema: pa.Schema | None) -> None:
+    """Refuses a key that names what the input does not have, or what does not tell rows apart.
 
     Args:
         key: What `parse_key()` returned.
-        columns: Of a table; None for files, which have none.
+        schema: Of a table; None for files, which have no columns.
 
     Raises:
         ConfigError: It does; the message has the nearest name.
     """
     if isinstance(key, str):
         return
-    if columns is None:
+    if schema is None:
         raise ConfigError(f"key {','.join(key)} names input columns, but files have none; use auto or none")
     for name in key:
-        if name not in columns:
-            near = nearest(name, columns)
-            hint = f"did you mean {near!r}?" if near else f"its columns are {', '.join(columns)}"
+        if name not in schema.names:
+            near = nearest(name, schema.names)
+            hint = f"did you mean {near!r}?" if near else f"its columns are {', '.join(schema.names)}"
             raise ConfigError(f"key names column {name!r}, which the input does not have; {hint}")
+        if schema.field(name).metadata == ROUNDED:
+            raise ConfigError(_rounded(name))
 
 
 def tabular_keys(key: Key, source: str, ordinals: npt.NDArray[np.integer[Any]], table: pa.Table) -> pa.Table | None:
@@ -83,13 +85,28 @@ def tabular_keys(key: Key, source: str, ordinals: npt.NDArray[np.integer[Any]], 
 
     Returns:
         One row per item: `source` and `row`, or the named columns of the input; None without keys.
+
+    Raises:
+        RecordError: A column has integers that were read as floats, and that no float holds.
     """
     if key == "none":
         return None
     if key == "auto":
         rows = as_column(np.asarray(ordinals, dtype=np.int64))
         return pa.table({SOURCE: constant_text(_path_text(source), len(rows)), ROW: rows})
-    return table.select(list(key)).replace_schema_metadata(None)
+    found = table.select(list(key))
+    for field, values in zip(found.schema, found.columns, strict=True):
+        if field.metadata == EXACT and has_large(values):
+            raise RecordError(f"{source}: {_rounded(field.name)}")
+    return pa.table(found.columns, names=found.column_names)  # without what was noted of the fields
+
+
+def _rounded(name: str) -> str:
+    """The message for a key column whose values no longer tell rows apart."""
+    return (
+        f"key column {name!r} has integers beyond 2^53 and empty fields, and is read as floats, of which one stands "
+        f"for several integers; declare set_column_types {name}=string (in JSON Lines, put the values in quotes)"
+    )
 
 
 def joined_keys(
