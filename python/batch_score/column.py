@@ -34,6 +34,11 @@ def has_large(values: pa.ChunkedArray[Any]) -> bool:
     return bool(large.any() and (np.isfinite(found) & (found == np.trunc(found))).all())
 
 
+def spelled(column: Any, kind: pa.DataType) -> Any:
+    """Decimals that are to become floats as text, which Arrow rounds correctly; its cast of decimals does not."""
+    return column.cast(pa.string()) if pa.types.is_decimal(column.type) and pa.types.is_floating(kind) else column
+
+
 def as_column(values: NDArray[Any], missing: NDArray[np.bool_] | None = None) -> pa.Array[Any]:
     """Numbers as an Arrow array; their memory is shared if it is in one piece.
 

@@ -4,10 +4,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.unit.reading import PARQUET, TEXT, Read, same_for_all_sizes
 
 from batch_score.errors import ConfigError, InputError, RecordError
 from batch_score.job.plan import plan
+from batch_score.onnx.binding import arrow_type
+from batch_score.onnx.tensors import column_values
 
 TABLE = pa.table(
     {
@@ -116,6 +120,19 @@ def test_a_parquet_value_that_does_not_fit_its_declared_type_is_a_failed_item(pa
     assert rows == {0: {"a": 1, "b": 0}, 3: {"a": 4, "b": 3}}
     assert sorted(row for row, _ in failed) == [1, 2, 4]
     assert "column 'a'" in dict(failed)[1]
+
+
+@given(st.lists(st.decimals(-(10**12), 10**12, places=7), min_size=1, max_size=50))
+def test_decimals_become_the_nearest_floats(parquet, values):
+    path = parquet(pa.table({"a": pa.array([*values, None], pa.decimal128(30, 7))}))
+    declared = Read(PARQUET(path, set_column_types={"a": "float64"})).column("a")
+    assert declared == [*map(float, values), None]
+    for dtype in ("float32", "float64"):
+        read = column_values(pa.table({"a": pa.array(values, pa.decimal128(30, 7))}), "a", dtype)
+        fed = Read(PARQUET(path).select(["a"], {"a": arrow_type(dtype)})).whole["a"].to_numpy()[:-1]
+        wanted = np.array([str(value) for value in values], dtype)
+        assert np.array_equal(read, wanted)
+        assert np.array_equal(fed, wanted)
 
 
 def test_parquet_columns_of_one_name_are_refused(parquet):

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from batch_score.arrow import parquet as pq
-from batch_score.column import EXACT, LARGEST_EXACT, ROUNDED
+from batch_score.column import EXACT, LARGEST_EXACT, ROUNDED, spelled
 from batch_score.dataset.base import TableBatch
 from batch_score.dataset.convertible import convertible
 from batch_score.dataset.description import rows_at, shortened
@@ -240,6 +240,7 @@ def _cast(column: pa.ChunkedArray[Any], kind: Any) -> tuple[Any, dict[int, str]]
     """The column as `kind`. What the cast refuses is found by halving, as for the records of text."""
     if column.type == kind:  # also because Arrow's casts, even of a type to itself, damage lists of nulls
         return column, {}
+    column = spelled(column, kind)
     # A large integer becomes the nearest float, as it does when it is read from text.
     safe = not (pa.types.is_integer(column.type) and pa.types.is_floating(kind))
     chunks: list[Any] = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from batch_score.column import as_column
+from batch_score.column import as_column, spelled
 from batch_score.errors import RecordError, ScorerError
 from batch_score.onnx.binding import arrow_type, feeds
 
@@ -39,7 +39,8 @@ def column_values(table: pa.Table, name: str, dtype: str) -> NDArray[Any]:
         raise RecordError(f"column {name!r} holds {column.type}, but the model takes {dtype} values from it")
     if dtype.startswith("float"):
         convertible = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-        wide = column if convertible else column.cast(pa.float64())
+        kind = pa.float32() if dtype == "float32" else pa.float64()
+        wide = column if convertible else spelled(column, kind).cast(kind)
         return np.asarray(wide.to_numpy(zero_copy_only=False))
     if column.null_count:
         row = column.is_null().index(pa.scalar(True)).as_py()
