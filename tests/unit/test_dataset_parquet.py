@@ -1,6 +1,7 @@
 """Parquet as the workers read it: rows, types, what does not fit."""
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -133,6 +134,18 @@ def test_decimals_become_the_nearest_floats(parquet, values):
         wanted = np.array([str(value) for value in values], dtype)
         assert np.array_equal(read, wanted)
         assert np.array_equal(fed, wanted)
+
+
+def test_files_may_keep_the_same_values_in_different_ways(parquet):
+    """As pandas does: how wide the indices of categories are depends on their number."""
+    values = [f"v{place}" for place in range(300)]
+    few, many = (pd.DataFrame({"a": pd.Categorical(values[:count]), "n": range(count)}) for count in (3, 300))
+    plain = pa.table({"a": values, "n": range(300)})
+    strict = plain.cast(pa.schema([pa.field("a", pa.string(), nullable=False), pa.field("n", pa.int64(), False)]))
+    tables = [pa.Table.from_pandas(few), pa.Table.from_pandas(many), plain, strict]
+    read = Read(PARQUET([parquet(one, f"{place}.parquet") for place, one in enumerate(tables)]))
+    assert read.dtypes() == {(TEXT, "int64")}
+    assert read.column("a") == values[:3] + values * 3
 
 
 def test_parquet_columns_of_one_name_are_refused(parquet):

@@ -147,7 +147,7 @@ def _settled(path: str, column: pa.Field[Any], nulls: Mapping[str, dict[bytes, b
         nulls: Columns that hold nulls, with what is noted of them if they are integers.
     """
     try:
-        kind = convertible(column.type.value_type if pa.types.is_dictionary(column.type) else column.type)
+        kind = convertible(column.type)
     except TypeError as error:
         raise InputError(
             f"{path}: column {column.name!r} is {column.type}, which cannot be handed to run(): write it as a "
@@ -202,10 +202,13 @@ def footer(path: str) -> pq.FileMetaData:
 
 
 def _schema(path: str, found: pq.FileMetaData) -> pa.Schema:
+    """What all files must have alike: names and types of values, be they kept as categories or declared not null."""
     try:
-        return found.schema.to_arrow_schema().remove_metadata()
+        schema = found.schema.to_arrow_schema()
     except UNREADABLE as error:
         raise InputError(f"{path}: the schema of the Parquet file cannot be read: {error}") from error
+    plain = [column.type.value_type if pa.types.is_dictionary(column.type) else column.type for column in schema]
+    return pa.schema(list(zip(schema.names, plain, strict=True)))
 
 
 def row_groups(path: str) -> list[RowGroup]:
