@@ -128,7 +128,14 @@ class TextStream:
     Other encodings are decompressed, but stay as they are. Every method releases the GIL.
     """
 
-    def __new__(cls, path: _StrPath, *, encoding: str = "utf8") -> Self: ...
+    def __new__(cls, path: _StrPath, *, encoding: str = "utf8") -> Self:
+        """Opens a file.
+
+        Raises:
+            InputError: It is not a regular file.
+            OSError: It cannot be opened.
+        """
+
     def read_range(self, offset: int, length: int) -> bytes:
         """Reads a range that does not begin before `position`; what lies between is passed over.
 

@@ -1,5 +1,7 @@
 """What is wrong with a call is said in one line, with exit code 2, before anything is started or written."""
 
+import os
+
 import pytest
 from tests import models
 from tests.integration.running import numbers
@@ -43,6 +45,12 @@ def header_only(folder):
 
 def large_keys(folder):
     (folder / "keys.csv").write_text("id,a\n1234567890123456789,1\n,2\n1234567890123456788,3\n")
+
+
+def pipes(folder):
+    """Nobody writes into them: who opens one waits for ever."""
+    for name in ("p.csv", "p.csv.gz", "p.jsonl", "p.parquet"):
+        os.mkfifo(folder / name)
 
 
 def image(folder):
@@ -115,6 +123,10 @@ CASES = {
     "folder named as a table": (folder_named_as_table, "score.py x.csv", ["x.csv"]),
     "unreadable": (unreadable, "score.py memory.csv", ["memory.csv"]),
     "dangling link": (dangling, "score.py gone.csv", ["gone.csv"]),
+    "pipe": (pipes, "score.py p.csv", ["p.csv", "not a regular file"]),
+    "pipe as a stream": (pipes, "score.py p.csv.gz", ["p.csv.gz", "not a regular file"]),
+    "pipe of UTF-16": (pipes, "score.py p.jsonl --encoding utf16", ["p.jsonl", "not a regular file"]),
+    "pipe of Parquet": (pipes, "score.py p.parquet", ["p.parquet", "not a regular file"]),
     "no byte": (header_only, "score.py header.csv", ["header.csv"]),
     "tables and others": (image, "score.py good.csv image.png", ["good.csv", "image.png", "--input-type"]),
     "kinds of tables": (json_lines, "score.py good.csv more.jsonl", ["good.csv", "more.jsonl"]),

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -192,8 +193,10 @@ def _where(
 
 
 def footer(path: str) -> pq.FileMetaData:
-    """The footer of a Parquet file; InputError when it has none."""
+    """The footer of a Parquet file; InputError when it has none, or is no regular file."""
     try:
+        if not S_ISREG(Path(path).stat().st_mode):  # opening a named pipe might wait for ever
+            raise InputError(f"{path}: not a regular file; write its content into one")
         return pq.read_metadata(path)
     except (FileNotFoundError, PermissionError):
         raise

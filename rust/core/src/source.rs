@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::dialect::Encoding;
 use crate::error::{Error, Result};
-use crate::stream::{TextStream, is_stream};
+use crate::stream::{TextStream, is_stream, open_regular};
 
 const UTF8_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -27,13 +27,9 @@ impl PlainFile {
     /// # Errors
     /// [`Error::Io`] when it cannot be opened, [`Error::NoInput`] when it is not a regular file.
     pub fn open(path: &Path) -> Result<Self> {
-        let io = |fault| Error::io(path, fault);
-        let file = File::open(path).map_err(io)?;
-        let about = file.metadata().map_err(io)?;
-        if !about.is_file() {
-            return Err(Error::NoInput { input: path.display().to_string(), reason: "not a regular file" });
-        }
-        Ok(Self { path: path.to_path_buf(), file, length: about.len() })
+        let file = open_regular(path)?;
+        let length = file.metadata().map_err(|fault| Error::io(path, fault))?.len();
+        Ok(Self { path: path.to_path_buf(), file, length })
     }
 
     /// Fills `buffer` with the bytes from `offset` on.

@@ -51,9 +51,9 @@ impl TextStream {
     /// Opens a file, compressed or not.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be opened.
+    /// [`Error::Io`] when the file cannot be opened, [`Error::NoInput`] when it is not a regular file.
     pub fn open(path: &Path, encoding: Encoding) -> Result<Self> {
-        let file = File::open(path).map_err(|fault| Error::io(path, fault))?;
+        let file = open_regular(path)?;
         let plain = decompress(file, Compression::of(path)).map_err(|fault| Error::io(path, fault))?;
         let reader: Box<dyn Read + Send> = match encoding {
             Encoding::InPlace => plain,
@@ -132,6 +132,18 @@ impl TextStream {
         }
         Error::Malformed { path: self.path.clone(), offset: self.position, reason: fault.to_string() }
     }
+}
+
+/// Opens a file that has a beginning to which a reader can go back; of a named pipe, opening alone might wait for ever.
+pub(crate) fn open_regular(path: &Path) -> Result<File> {
+    let io = |fault| Error::io(path, fault);
+    if !std::fs::metadata(path).map_err(io)?.is_file() {
+        return Err(Error::NoInput {
+            input: path.display().to_string(),
+            reason: "not a regular file; write its content into one",
+        });
+    }
+    File::open(path).map_err(io)
 }
 
 fn decompress(file: File, compression: Option<Compression>) -> io::Result<Box<dyn Read + Send>> {
