@@ -148,6 +148,19 @@ def test_files_may_keep_the_same_values_in_different_ways(parquet):
     assert read.column("a") == values[:3] + values * 3
 
 
+def test_of_a_group_of_large_rows_only_some_are_in_memory(parquet):
+    rows = [f"{place:06}" + "x" * 200_000 for place in range(500)]
+    dataset = PARQUET(parquet(pa.table({"a": rows}), row_group_size=500, use_dictionary=False, write_batch_size=1))
+    before = pa.total_allocated_bytes()
+    [first, *_] = next(iter(plan([dataset], "1MB")))
+    reader = dataset.reader("/")
+    batch = reader.read(first)
+    assert batch.table["a"].to_pylist() == rows[: first.rows]
+    assert pa.total_allocated_bytes() - before < 60_000_000  # bytes; the group has 100 million
+    del reader, batch
+    assert Read(dataset, "20MB").column("a") == rows
+
+
 def test_parquet_columns_of_one_name_are_refused(parquet):
     path = parquet(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]))
     with pytest.raises(InputError, match="more than one column is called 'a'"):

@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     from batch_score.config import ReaderOptions
     from batch_score.minibatch import MiniBatch
 
+# Rows that are decoded together, and their bytes; a mini-batch may be larger.
 READ_ROWS = 1 << 16
+READ_BYTES = 1 << 25
+# A row group whose columns have more bytes than this, on the average, is not taken into memory before it is decoded.
+LARGE_COLUMN = 1 << 24
+BUFFER = 1 << 18
 # What pyarrow raises for a file that is damaged or not the planned one; which of them depends on the bytes it meets.
 UNREADABLE = (pa.ArrowException, OSError, ValueError, LookupError)
 
@@ -346,7 +351,7 @@ class _Cursor:
     """A forward position in one file; starts at the row group that holds the first row asked for."""
 
     def __init__(self, minibatch: MiniBatch, base: Path, columns: Sequence[str]) -> None:
-        file = pq.ParquetFile(base / minibatch.source)
+        file = _opened(base / minibatch.source)
         # Not their columns: for some damaged footers, pyarrow ends the process when it is asked for one.
         groups = [RowGroup(group.num_rows, group.total_byte_size, 0) for group in _groups(file.metadata)]
         _check_rows(minibatch, sum(group.rows for group in groups) - minibatch.first_row)
@@ -368,7 +373,7 @@ class _Cursor:
             batch
             for number in range(group, file.num_row_groups)
             for batch in file.iter_batches(
-                batch_size=READ_ROWS, row_groups=[number], columns=list(columns), use_threads=False
+                batch_size=_rows_at_once(minibatch), row_groups=[number], columns=list(columns), use_threads=False
             )
         )
         self._rest = pa.Table.from_batches([], self._schema)  # unlike `empty_table`, it knows every type
@@ -385,6 +390,19 @@ class _Cursor:
         taken = table.slice(first_row - self.row, rows)
         self.row = first_row + rows
         return taken
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    """A file of which no more than a piece is in memory if a column of a row group is large."""
+    file = pq.ParquetFile(path)
+    if max((group.total_byte_size for group in _groups(file.metadata)), default=0) <= LARGE_COLUMN * len(file.schema):
+        return file
+    return pq.ParquetFile(path, metadata=file.metadata, buffer_size=BUFFER, pre_buffer=False)
+
+
+def _rows_at_once(minibatch: MiniBatch) -> int:
+    """How many rows are decoded together: those of the mini-batch, and more as long as they are small."""
+    return max(minibatch.rows, min(READ_ROWS, READ_BYTES * minibatch.rows // max(1, minibatch.length)))
 
 
 def _check_rows(minibatch: MiniBatch, found: int) -> None:
