@@ -65,7 +65,7 @@ class TextPlan:
         Raises:
             OSError: A file is missing or cannot be read. What was found before it was returned by the call before.
             InputError: A path is not a regular file.
-            RecordError: A file is cut short, changes while it is planned, or cannot be decoded.
+            RecordError: A file is cut short, changes while it is planned, or cannot be decompressed.
             ConfigError: `limit` is 0, or an earlier call raised one of the errors above.
         """
 
@@ -125,6 +125,8 @@ def is_stream(path: _StrPath, encoding: str = "utf8") -> bool:
 class TextStream:
     """The text of a file from its beginning; threads may share it. utf16 and utf32 become UTF-8.
 
+    What is not UTF-16 or UTF-32 becomes the byte 0xFF, which no text has.
+
     Other encodings are decompressed, but stay as they are. Every method releases the GIL.
     """
 
@@ -141,7 +143,7 @@ class TextStream:
 
         Raises:
             ConfigError: The range begins before `position`.
-            RecordError: The text ends too early or cannot be decoded.
+            RecordError: The text ends too early or cannot be decompressed.
             OSError: The file cannot be read.
         """
 

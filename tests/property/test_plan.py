@@ -278,8 +278,9 @@ def test_files_damaged_or_changed_are_record_errors(tmp_path):
     whole = gzip.compress(b"a,b\n1,2\n" * 1000)
     with pytest.raises(RecordError, match=r"broken\.gz"):
         plan([write(tmp_path, whole[:-5], "broken.gz")], 100)
-    with pytest.raises(RecordError, match="UTF-16"):
-        plan([write(tmp_path, b"a\0\n")], 100, encoding="utf16")
+    half = write(tmp_path, b"a\0\n\0b\0\n")
+    assert plan([half], 100, encoding="utf16") == [(0, 2, 2, 0, 1)]
+    assert TextStream(half, encoding="utf16").read_range(2, 2) == b"b\xff"
     short = write(tmp_path, b"0123456789")
     assert read_range(short, 2, 8) == b"23456789"
     with pytest.raises(RecordError, match="shorter"):

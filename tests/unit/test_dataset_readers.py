@@ -378,6 +378,23 @@ def test_hexadecimal_text_is_no_integer_behind_the_first_part_either(file, kind,
     assert failed == [(1, f"column 'id': CSV conversion error to {kind}: invalid value '{value}'")]
 
 
+@pytest.mark.parametrize("encoding", ["utf16", "utf32"])
+def test_what_is_no_text_in_a_wide_encoding_fails_its_record(file, encoding):
+    codec, lone = encoding[:3] + "-" + encoding[3:] + "-le", {"utf16": b"\x00\xd8", "utf32": b"\x00\xd8\x00\x00"}
+    parts = [part.encode(codec) for part in ("a,b\n1,x\n2,p", "q\n3,z\n", '{"a":1}\n{"a":2,"b":"', '"}\n')]
+    rows, failed = same_for_all_sizes(DELIMITED(file(parts[0] + lone[encoding] + parts[1]), encoding=encoding))
+    assert [row["a"] for row in rows.values()] == [1, 3]
+    assert [row for row, _ in failed] == [1]
+    lines = file(parts[2] + lone[encoding] + parts[3] + parts[2][:-1], "t.jsonl")
+    rows, failed = same_for_all_sizes(JSONL(lines, encoding=encoding))
+    assert (list(rows), [row for row, _ in failed]) == ([0, 2], [1, 3])
+
+
+def test_zeros_behind_a_compressed_file_are_no_data(file):
+    padded = gzip.compress(b"a\n1\n2\n") + bytes(1000)
+    assert Read(DELIMITED(file(padded, "t.csv.gz"))).column("a") == [1, 2]
+
+
 def test_a_stream_is_opened_anew_after_a_failure(file):
     whole = gzip.compress(b"a\n" + b"".join(b"%d\n" % number for number in range(50_000)), 0)
     path = file(whole, "t.csv.gz")

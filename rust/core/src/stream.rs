@@ -1,11 +1,11 @@
 //! Text that can only be read from its beginning: compressed files, and UTF-16 and UTF-32.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use bzip2::bufread::MultiBzDecoder;
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 
 use crate::dialect::Encoding;
 use crate::error::{Error, Result};
@@ -40,7 +40,8 @@ impl Compression {
 /// The decoded text of a file, from its beginning to its end.
 ///
 /// Every member of a gzip file, every frame of a Zstandard file and every stream of a bzip2 file is
-/// read. UTF-16 and UTF-32 become UTF-8, without their byte order mark; other text stays as it is.
+/// read; zeros behind a member of a gzip file, with which some writers fill up blocks, are passed over.
+/// UTF-16 and UTF-32 become UTF-8, without their byte order mark; other text stays as it is.
 pub struct TextStream {
     path: PathBuf,
     reader: Box<dyn Read + Send>,
@@ -72,7 +73,7 @@ impl TextStream {
     /// Reads until `buffer` is full or the text ends; returns the number of bytes read.
     ///
     /// # Errors
-    /// [`Error::Malformed`] when the file cannot be decompressed or decoded, [`Error::Io`] when it cannot be read.
+    /// [`Error::Malformed`] when the file cannot be decompressed, [`Error::Io`] when it cannot be read.
     pub fn fill(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let mut filled = 0;
         while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -150,8 +151,62 @@ fn decompress(file: File, compression: Option<Compression>) -> io::Result<Box<dy
     let file = BufReader::with_capacity(READ_BYTES, file);
     Ok(match compression {
         None => Box::new(file),
-        Some(Compression::Gzip) => Box::new(MultiGzDecoder::new(file)),
+        Some(Compression::Gzip) => Box::new(Members(GzDecoder::new(Lent(Some(file))))),
         Some(Compression::Zstandard) => Box::new(zstd::Decoder::with_buffer(file)?),
         Some(Compression::Bzip2) => Box::new(MultiBzDecoder::new(file)),
     })
+}
+
+/// The members of a gzip file, one behind the other.
+struct Members(GzDecoder<Lent>);
+
+impl Members {
+    /// Goes on to the next member; false at the end of the file.
+    fn go_on(&mut self) -> io::Result<bool> {
+        let file = self.0.get_mut();
+        loop {
+            let bytes = file.fill_buf()?;
+            let Some(&first) = bytes.first() else { return Ok(false) };
+            if first != 0 {
+                break;
+            }
+            let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
+            file.consume(zeros);
+        }
+        let file = Lent(file.0.take());
+        self.0.reset(file);
+        Ok(true)
+    }
+}
+
+impl Read for Members {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let count = self.0.read(buffer)?;
+            if count > 0 || buffer.is_empty() || !self.go_on()? {
+                return Ok(count);
+            }
+        }
+    }
+}
+
+/// A file that can be taken out of a decoder, to be handed to it again.
+struct Lent(Option<BufReader<File>>);
+
+impl Read for Lent {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.as_mut().map_or(Ok(0), |file| file.read(buffer))
+    }
+}
+
+impl BufRead for Lent {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.0.as_mut().map_or(Ok(&[]), BufRead::fill_buf)
+    }
+
+    fn consume(&mut self, count: usize) {
+        if let Some(file) = &mut self.0 {
+            file.consume(count);
+        }
+    }
 }

@@ -6,12 +6,17 @@ use encoding_rs::{Decoder, DecoderResult, UTF_16BE, UTF_16LE};
 
 const READ_BYTES: usize = 64 << 10;
 
+/// What stands for something that is no text: a byte that UTF-8 never has, so that whoever reads its record refuses it.
+const NO_TEXT: u8 = 0xFF;
+
 /// Reads another encoding as UTF-8, in constant memory. The byte order mark is not part of the text.
+///
+/// What cannot be decoded becomes the byte 0xFF, and the text goes on behind it.
 pub struct Transcoder<R> {
     inner: R,
     raw: Vec<u8>,
     units: Units,
-    text: String,
+    text: Vec<u8>,
     /// How much of `text` was handed out.
     taken: usize,
     ended: bool,
@@ -36,7 +41,7 @@ impl<R: Read> Transcoder<R> {
     }
 
     fn new(inner: R, units: Units) -> Self {
-        Self { inner, raw: vec![0; READ_BYTES], units, text: String::new(), taken: 0, ended: false }
+        Self { inner, raw: vec![0; READ_BYTES], units, text: Vec::new(), taken: 0, ended: false }
     }
 
     fn refill(&mut self) -> io::Result<()> {
@@ -50,10 +55,11 @@ impl<R: Read> Transcoder<R> {
             self.units = Units::Utf16(Box::new(order.new_decoder_with_bom_removal()));
         }
         match &mut self.units {
-            Units::Utf16Unknown => Ok(()),
+            Units::Utf16Unknown => {}
             Units::Utf16(decoder) => utf16(decoder, raw, self.ended, &mut self.text),
             Units::Utf32(units) => units.decode(raw, self.ended, &mut self.text),
         }
+        Ok(())
     }
 }
 
@@ -62,7 +68,7 @@ impl<R: Read> Read for Transcoder<R> {
         while self.taken == self.text.len() && !self.ended {
             self.refill()?;
         }
-        let mut rest = self.text.as_bytes().get(self.taken..).unwrap_or_default();
+        let mut rest = self.text.get(self.taken..).unwrap_or_default();
         let count = rest.read(buffer)?;
         self.taken += count;
         Ok(count)
@@ -82,13 +88,29 @@ fn fill(inner: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-fn utf16(decoder: &mut Decoder, raw: &[u8], last: bool, text: &mut String) -> io::Result<()> {
-    let most = decoder.max_utf8_buffer_length_without_replacement(raw.len());
-    text.reserve(most.ok_or_else(|| malformed("UTF-16"))?);
-    match decoder.decode_to_string_without_replacement(raw, text, last).0 {
-        DecoderResult::InputEmpty => Ok(()),
-        DecoderResult::OutputFull | DecoderResult::Malformed(..) => Err(malformed("UTF-16")),
+fn utf16(decoder: &mut Decoder, mut raw: &[u8], last: bool, text: &mut Vec<u8>) {
+    let mut filled = 0;
+    loop {
+        let room = decoder.max_utf8_buffer_length_without_replacement(raw.len()).unwrap_or(READ_BYTES);
+        if text.len() <= filled + room {
+            text.resize(filled + room + 1, 0);
+        }
+        let free = text.get_mut(filled..).unwrap_or_default();
+        let (result, read, written) = decoder.decode_to_utf8_without_replacement(raw, free, last);
+        raw = raw.get(read..).unwrap_or_default();
+        filled += written;
+        match result {
+            DecoderResult::InputEmpty => break,
+            DecoderResult::OutputFull => {}
+            DecoderResult::Malformed(..) => {
+                if let Some(place) = text.get_mut(filled) {
+                    *place = NO_TEXT;
+                    filled += 1;
+                }
+            }
+        }
     }
+    text.truncate(filled);
 }
 
 #[derive(Default)]
@@ -100,35 +122,35 @@ struct Utf32 {
 }
 
 impl Utf32 {
-    fn decode(&mut self, raw: &[u8], last: bool, text: &mut String) -> io::Result<()> {
+    fn decode(&mut self, raw: &[u8], last: bool, text: &mut Vec<u8>) {
         self.split.extend_from_slice(raw);
         let bytes = std::mem::take(&mut self.split);
         let (units, rest) = bytes.as_chunks::<4>();
         for &unit in units {
-            self.unit(unit, text)?;
+            self.unit(unit, text);
         }
         self.split.extend_from_slice(rest);
-        if last && !self.split.is_empty() { Err(malformed("UTF-32")) } else { Ok(()) }
+        if last && !self.split.is_empty() {
+            text.push(NO_TEXT);
+        }
     }
 
-    fn unit(&mut self, unit: [u8; 4], text: &mut String) -> io::Result<()> {
+    fn unit(&mut self, unit: [u8; 4], text: &mut Vec<u8>) {
         let read = match (self.order, unit) {
             (Some(read), _) => read,
             (None, [0, 0, 0xFE, 0xFF]) => {
                 self.order = Some(u32::from_be_bytes);
-                return Ok(());
+                return;
             }
             (None, [0xFF, 0xFE, 0, 0]) => {
                 self.order = Some(u32::from_le_bytes);
-                return Ok(());
+                return;
             }
             (None, _) => *self.order.insert(u32::from_le_bytes),
         };
-        text.push(char::from_u32(read(unit)).ok_or_else(|| malformed("UTF-32"))?);
-        Ok(())
+        match char::from_u32(read(unit)) {
+            Some(character) => text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+            None => text.push(NO_TEXT),
+        }
     }
-}
-
-fn malformed(encoding: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the text is not valid {encoding}"))
 }

@@ -1,5 +1,5 @@
 //! Compressed files, UTF-16 and UTF-32 hold the same text as a plain file.
-#![allow(clippy::unwrap_used)] // a test may panic: that is how it fails
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test may panic: that is how it fails
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -114,20 +114,63 @@ fn damaged_files_are_malformed() {
     }
 }
 
+/// UTF-16 in little-endian order as UTF-8, with the byte 0xFF for what is no text.
+fn naive_utf16(bytes: &[u8]) -> Vec<u8> {
+    let (pairs, rest) = bytes.as_chunks::<2>();
+    let mut text = Vec::new();
+    for unit in char::decode_utf16(pairs.iter().map(|&pair| u16::from_le_bytes(pair))) {
+        match unit {
+            Ok(character) => text.extend(character.to_string().bytes()),
+            Err(_) => text.push(0xFF),
+        }
+    }
+    if !rest.is_empty() {
+        text.push(0xFF);
+    }
+    text
+}
+
+proptest! {
+    #[test]
+    fn what_is_no_text_is_one_byte_that_no_text_has(
+        units in prop::collection::vec(prop::sample::select(vec![0x61u16, 0xE9, 0x4E00, 0xD83D, 0xDE00, 0xD800]), 0..50),
+        times in prop::sample::select(vec![1usize, 1, 1, 2000]), odd: bool, step in 1u64..5000,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut bytes: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect::<Vec<u8>>().repeat(times);
+        // Half a unit behind half a pair counts as one with it.
+        bytes.extend((odd && !matches!(units.last(), Some(0xD83D | 0xD800))).then_some(0x61));
+        let wanted = naive_utf16(&bytes);
+        let path = write(folder.path(), "file", &bytes);
+        prop_assert_eq!(read_all(&path, Encoding::Utf16, step, wanted.len() as u64), &wanted[..]);
+        let mut beyond = TextStream::open(&path, Encoding::Utf16).unwrap();
+        prop_assert_eq!(beyond.fill(&mut vec![0; wanted.len() + 1]).unwrap(), wanted.len());
+    }
+}
+
 #[test]
-fn bytes_that_are_no_text_are_malformed() {
+fn utf32_that_is_no_text_is_one_byte_too() {
     let folder = tempfile::tempdir().unwrap();
-    let cases: [(Encoding, &[u8]); 5] = [
-        (Encoding::Utf16, b"a\0b"),
-        (Encoding::Utf16, b"\x00\xD8a\0"),
-        (Encoding::Utf16, b"\x00\xD8"),
-        (Encoding::Utf32, b"a\0\0\0b\0"),
-        (Encoding::Utf32, b"\0\0\x11\0"),
-    ];
-    for (encoding, bytes) in cases {
+    let cases: [(&[u8], &[u8]); 2] =
+        [(b"a\0\0\0b\0", b"a\xFF"), (b"\0\0\x11\0a\0\0\0\0\xD8\0\0", b"\xFFa\xFF")];
+    for (bytes, wanted) in cases {
         let path = write(folder.path(), "file", bytes);
-        let fault = TextStream::open(&path, encoding).unwrap().fill(&mut [0; 99]).unwrap_err();
-        assert!(matches!(fault, Error::Malformed { .. }), "{fault}");
+        assert_eq!(read_all(&path, Encoding::Utf32, 9, wanted.len() as u64), wanted);
+    }
+}
+
+#[test]
+fn zeros_behind_members_of_gzip_are_no_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let zeros = |count: usize| vec![0; count];
+    for padding in [0, 1, 511, 1_000_000] {
+        let bytes = [gzip(b"one "), zeros(padding), gzip(b"two"), gzip(b""), zeros(padding)].concat();
+        let path = write(folder.path(), "file.gz", &bytes);
+        let mut text = [0; 99];
+        let count = TextStream::open(&path, Encoding::InPlace).unwrap().fill(&mut text).unwrap();
+        assert_eq!(&text[..count], b"one two");
+        let path = write(folder.path(), "file.gz", &[bytes, b"junk".to_vec()].concat());
+        assert!(TextStream::open(&path, Encoding::InPlace).unwrap().fill(&mut text).is_err());
     }
 }
 
