@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from bisect import bisect_right
 from dataclasses import dataclass, field
@@ -73,6 +74,11 @@ class MiniBatch:
         place = (self.dataset, self.source, self.offset, self.length, self.first_row, self.rows, *self.files)
         place += tuple(part for one in self.ranges for part in one[:-1])
         return zlib.crc32("\0".join(map(str, place)).encode("utf-8", "surrogateescape"))
+
+
+def path_text(path: str) -> str:
+    r"""A path as text; bytes that are not UTF-8, which Python has as lone surrogates, become `\xNN`."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def places(minibatch: MiniBatch) -> Callable[[int], tuple[str, int]]:

@@ -55,9 +55,9 @@ def test_an_unknown_key_column_is_refused_with_the_nearest_name():
 
 
 @pytest.mark.parametrize(
-    ("key", "columns"), [("auto", None), ("none", None), ("auto", ["id"]), (("id", "x"), ["x", "id"])]
+    ("key", "schema"), [("auto", None), ("none", None), ("auto", ROWS.schema), (("x", "id"), ROWS.schema)]
 )
-def test_a_key_that_is_there_is_taken(key, columns):
+def test_a_key_that_is_there_is_taken(key, schema):
     check_key(key, schema)
 
 

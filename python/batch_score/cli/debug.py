@@ -27,7 +27,7 @@ from batch_score.job.record.reading import Recorded
 from batch_score.job.reopen import reopened
 from batch_score.logs.text import level_number
 from batch_score.logs.tree import process_name
-from batch_score.minibatch import places
+from batch_score.minibatch import path_text, places
 from batch_score.progress import counted
 from batch_score.worker.azureml_user import Agent
 from batch_score.worker.messages import Task
@@ -195,14 +195,16 @@ def _only(task: Task, line: Mapping[str, Any], what: str) -> Task:
 def _position(minibatch: MiniBatch, source: str | None, row: int | None) -> int | None:
     """Where an item stands in a mini-batch, None if it does not; one that nobody knows counts as the first."""
     if minibatch.files:
-        return minibatch.files.index(source) if source in minibatch.files else None
+        files = [path_text(file) for file in minibatch.files]
+        return files.index(source) if source in files else None
     if row is None:
         return 0
     place = places(minibatch)
     rows = range(minibatch.first_row, minibatch.first_row + minibatch.rows)
     if not minibatch.ranges:
-        return row - minibatch.first_row if row in rows and source == minibatch.source else None
-    return next((position for position in rows if place(position) == (source, row)), None)
+        return row - minibatch.first_row if row in rows and source == path_text(minibatch.source) else None
+    placed = ((position, *place(position)) for position in rows)
+    return next((position for position, name, there in placed if there == row and path_text(name) == source), None)
 
 
 def _run(prepared: Prepared, task: Task, stops: Stops) -> int:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 from batch_score.cli.options import settings
 from batch_score.dataset.guess import dataset_of
 from batch_score.job.plan import grouped, plan
+from batch_score.minibatch import path_text
 from batch_score.progress import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from batch_score.minibatch import MiniBatch
+    from batch_score.minibatch import MiniBatch, Range
 
 SHOWN = 10
 RANGE = ("source", "offset", "length", "first_row", "rows")
@@ -49,13 +50,16 @@ def as_object(minibatch: MiniBatch) -> dict[str, Any]:
     """A mini-batch as `plan --json` prints it."""
     keys = {"partition": {name: str(value) for name, value in minibatch.partition}} if minibatch.partition else {}
     if minibatch.files:
-        place = {"first_row": minibatch.first_row, "files": list(minibatch.files)}
+        place = {"first_row": minibatch.first_row, "files": list(map(path_text, minibatch.files))}
     elif minibatch.ranges:
-        ranges = [{name: getattr(one, name) for name in RANGE} for one in minibatch.ranges]
-        place = {"length": minibatch.length, "rows": minibatch.rows, "ranges": ranges}
+        place = {"length": minibatch.length, "rows": minibatch.rows, "ranges": list(map(_range, minibatch.ranges))}
     else:
-        place = {name: getattr(minibatch, name) for name in RANGE}
+        place = _range(minibatch)
     return {"index": minibatch.index, **keys, **place}
+
+
+def _range(rows: MiniBatch | Range) -> dict[str, Any]:
+    return {**{name: getattr(rows, name) for name in RANGE}, "source": path_text(rows.source)}
 
 
 def _line(minibatch: MiniBatch) -> str:

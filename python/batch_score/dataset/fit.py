@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from batch_score.dataset.schema import PATH_COLUMN, unfit
-from batch_score.minibatch import FailedItem, Fault
+from batch_score.minibatch import FailedItem, Fault, path_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,8 +44,7 @@ def set_apart(minibatch: MiniBatch, batch: TableBatch, bad: Mapping[int, str]) -
 
 def with_path(minibatch: MiniBatch, batch: TableBatch) -> TableBatch:
     """The batch with the column `Path` after the others."""
-    path = os.fsencode(minibatch.source).decode(errors="backslashreplace")  # a name need not be UTF-8
-    paths = pa.repeat(pa.scalar(path), batch.items)
+    paths = pa.repeat(pa.scalar(path_text(minibatch.source)), batch.items)
     # A table without columns has no rows that another column could stand beside.
     table = batch.table.append_column(PATH_COLUMN, paths) if batch.table.num_columns else pa.table({PATH_COLUMN: paths})
     return replace(batch, table=table)

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from batch_score.minibatch import FailedItem, Fault, places
+from batch_score.minibatch import FailedItem, Fault, path_text, places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +25,7 @@ def failed_lines(settled: Settled) -> bytes:
     where = places(minibatch)
     lines = (_placed(line, where) for _, part in sorted(parts, key=lambda part: part[0]) for line in part)
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    return text.encode("utf-8", "backslashreplace")  # a path need not be UTF-8
+    return text.encode("utf-8", "backslashreplace")  # a path in a message need not be UTF-8
 
 
 def first_failed(path: Path) -> str:
@@ -89,6 +89,8 @@ def _placed(line: dict[str, Any], where: Callable[[int], tuple[str, int]]) -> di
     """A line with the item's own file, where those of several are counted through."""
     if line["row"] is not None:
         line["source"], line["row"] = where(line["row"])
+    if line["source"] is not None:
+        line["source"] = path_text(line["source"])
     return line
 
 

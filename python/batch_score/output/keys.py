@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -13,7 +12,7 @@ import pyarrow as pa
 from batch_score.arrow import compute as pc
 from batch_score.column import EXACT, ROUNDED, as_column, as_texts, constant_text, has_large
 from batch_score.errors import ConfigError, RecordError, ReturnTypeError
-from batch_score.minibatch import ROW
+from batch_score.minibatch import ROW, path_text
 from batch_score.nearest import nearest
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def tabular_keys(key: Key, source: str, ordinals: npt.NDArray[np.integer[Any]], 
         return None
     if key == "auto":
         rows = as_column(np.asarray(ordinals, dtype=np.int64))
-        return pa.table({SOURCE: constant_text(_path_text(source), len(rows)), ROW: rows})
+        return pa.table({SOURCE: constant_text(path_text(source), len(rows)), ROW: rows})
     found = table.select(list(key))
     for field, values in zip(found.schema, found.columns, strict=True):
         if field.metadata == EXACT and has_large(values):
@@ -125,7 +124,7 @@ def joined_keys(
     starts = np.cumsum([0, *(one.rows for one in ranges[:-1])], dtype=np.int64)
     first = np.array([one.first_row for one in ranges], dtype=np.int64)
     files = np.searchsorted(starts, ordinals, side="right") - 1
-    names = as_texts([_path_text(one.source) for one in ranges])
+    names = as_texts([path_text(one.source) for one in ranges])
     source = pa.DictionaryArray.from_arrays(as_column(files.astype(np.int32)), names)
     return pa.table({SOURCE: source, ROW: as_column(ordinals - starts[files] + first[files])})
 
@@ -142,7 +141,7 @@ def file_keys(key: Key, files: Sequence[str]) -> pa.Table | None:
     """
     if key == "none":
         return None
-    return pa.table({SOURCE: as_texts([_path_text(file) for file in files])})
+    return pa.table({SOURCE: as_texts([path_text(file) for file in files])})
 
 
 def attach(table: pa.Table, keys: pa.Table | None, positions: Positions | None, rows: int) -> pa.Table:
@@ -231,8 +230,3 @@ def _bare(value: Any) -> Any:
 
 def _chunked(column: Column) -> Column:
     return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
-
-
-def _path_text(path: str) -> str:
-    # A file name may hold bytes that are not UTF-8, which Python carries as lone surrogates.
-    return os.fsencode(path).decode(errors="backslashreplace")
