@@ -395,6 +395,12 @@ def test_zeros_behind_a_compressed_file_are_no_data(file):
     assert Read(DELIMITED(file(padded, "t.csv.gz"))).column("a") == [1, 2]
 
 
+@pytest.mark.parametrize("encoding", ["latin1", "windows1252"])
+def test_the_bytes_of_a_mark_are_text_in_other_encodings(file, encoding):
+    rows, failed = same_for_all_sizes(DELIMITED(file(b"a\n\xef\xbb\xbfx\n\xef\xbb\xbfy\n", "t.csv"), encoding=encoding))
+    assert ([row["a"] for row in rows.values()], failed) == (["\u00ef\u00bb\u00bfx", "\u00ef\u00bb\u00bfy"], [])
+
+
 def test_a_stream_is_opened_anew_after_a_failure(file):
     whole = gzip.compress(b"a\n" + b"".join(b"%d\n" % number for number in range(50_000)), 0)
     path = file(whole, "t.csv.gz")

@@ -158,8 +158,9 @@ class DelimitedFormat:
             strings_can_be_null=False,
         )
         try:
-            read = self._read(data, CODECS[self.encoding])
-            return pacsv.read_csv(_unmarked(data), read, self._parsing(), convert)
+            codec = CODECS[self.encoding]
+            text = _unmarked(data) if codec == "utf8" else as_file(data)  # in others the same bytes are no mark
+            return pacsv.read_csv(text, self._read(data, codec), self._parsing(), convert)
         except UnicodeDecodeError as error:  # only of codecs that Arrow takes from Python
             raise pa.ArrowInvalid(f"not {self.encoding} text: {error.reason}") from error
 
