@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 DEFAULT_FILES = 10
 DEFAULT_BYTES = 1 << 20
+LARGEST_BYTES = 1 << 62  # no file has more
 UNITS = {"": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
-SIZE = re.compile(r"\s*(\d+)\s*(kb|mb|gb)?\s*", re.IGNORECASE)
+SIZE = re.compile(r"\s*(\d{1,19})\s*(kb|mb|gb)?\s*", re.IGNORECASE)
 TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 LONGEST_TIMEOUT = 259_200.0
 
@@ -302,11 +303,11 @@ def parse_size(value: str | int) -> int:
     """Bytes of `1024`, `1024KB`, `10MB`, `1GB` or `100 kb`: any case, powers of 1024.
 
     Raises:
-        ConfigError: The text is no size, or it is zero.
+        ConfigError: The text is no size, or it is zero or larger than any file.
     """
     match = SIZE.fullmatch(str(value))
     size = int(match[1]) * UNITS[(match[2] or "").lower()] if match else 0
-    if size < 1:
+    if not 1 <= size <= LARGEST_BYTES:
         raise ConfigError(f"mini_batch_size must be like 1024, 100KB, 10MB or 1GB, got {value!r}")
     return size
 

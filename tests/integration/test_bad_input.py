@@ -179,6 +179,8 @@ CASES = {
     "no worker": (nothing, "score.py good.csv --process-count-per-node 0", ["--process-count-per-node", "at least 1"]),
     "number is none": (nothing, "score.py good.csv --run-max-try many", ["many"]),
     "size of nothing": (nothing, "score.py good.csv --mini-batch-size 0", ["--mini-batch-size"]),
+    "size beyond all": (nothing, "score.py good.csv --mini-batch-size 99999999999999999999", ["--mini-batch-size"]),
+    "files beyond all": (image, "score.py image.png --mini-batch-size 99999999999999999999", ["--mini-batch-size"]),
     "files in bytes": (image, "score.py image.png --mini-batch-size 1MB", ["--mini-batch-size", "1MB"]),
     "unknown key column": (nothing, "score.py good.csv --key z", ["'z'", "id, a, b"]),
     "key with gaps": (large_keys, "score.py keys.csv --key id", ["'id'", "set_column_types id=string"]),

@@ -73,6 +73,13 @@ def test_a_column_of_two_types_does_not_hide_the_others(file, lines, types):
     assert [[row for row, _ in Read(dataset, size).failed] for size in (1, None)] == [odd, odd]
 
 
+def test_flags_with_gaps_behind_the_first_part_can_be_declared(file):
+    path = file('{"v":true}\n' * 100_000 + '{"v":null}\n', "t.jsonl")
+    [(row, message)] = Read(JSONL(path)).failed
+    assert (row, "declare set_column_types v=bool" in message) == (100_000, True)
+    assert Read(JSONL(path, set_column_types={"v": "bool"})).failed == []
+
+
 def test_a_json_type_may_be_declared(file):
     read = Read(JSONL(file('{"a":1,"t":"x"}\n{"t":"y"}\n', "t.jsonl"), set_column_types={"a": "int64"}))
     assert read.dtypes() == {("int64", TEXT)}

@@ -71,6 +71,19 @@ def test_rows_that_are_empty_where_they_must_not_be():
     assert "'b' is empty" in found[2]
 
 
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [
+        (pa.int8(), "set_column_types c=float64"),
+        (pa.bool_(), "set_column_types c=bool"),
+        (pa.string(), "--empty-as-string"),
+    ],
+)
+def test_the_advice_for_an_empty_field_helps(kind, advice):
+    schema = pa.schema([pa.field("c", kind, nullable=False)])
+    assert advice in unfit(pa.table({"c": [None]}, nullable(schema)), schema)[0]
+
+
 def test_rows_in_several_chunks():
     part = pa.table({"i": [1, None]})
     assert sorted(unfit(pa.concat_tables([part, part]), SCHEMA)) == [1, 3]

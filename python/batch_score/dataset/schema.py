@@ -153,11 +153,12 @@ def unfit(table: pa.Table, schema: pa.Schema) -> dict[int, str]:
 
 def _empty_field(column: pa.Field[Any]) -> str:
     """The message for an empty field in a column whose settled type has no value for it."""
-    wider = "float64" if pa.types.is_integer(column.type) else "string"
-    return (
-        f"column {column.name!r} is empty, which its settled type {column.type} cannot be; "
-        f"declare set_column_types {column.name}={wider} if the scorer takes empty fields"
-    )
+    if pa.types.is_string(column.type):  # of a model: all other text may be empty
+        remedy = "fill the gaps in the data (in delimited text, --empty-as-string does)"
+    else:
+        wider = "float64" if pa.types.is_integer(column.type) else "bool"
+        remedy = f"declare set_column_types {column.name}={wider} if the scorer takes empty fields"
+    return f"column {column.name!r} is empty, which its settled type {column.type} cannot be; {remedy}"
 
 
 def narrowed(schema: pa.Schema, columns: Sequence[str], types: Mapping[str, pa.DataType]) -> pa.Schema:
