@@ -111,8 +111,9 @@ class ReaderOptions(_Checked):
 
     def __post_init__(self) -> None:
         check(self)
-        if self.separator is not None and (len(self.separator) != 1 or not self.separator.isascii()):
-            raise ConfigError(f"separator must be one ASCII character, got {self.separator!r}")
+        separator = self.separator
+        if separator is not None and (len(separator) != 1 or not separator.isascii() or separator == "\0"):
+            raise ConfigError(f"separator must be one ASCII character other than NUL, got {separator!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -307,6 +307,20 @@ def test_inputs_that_cannot_be_used(file, tmp_path):
         DELIMITED(file("a\n1\n"), seperator=";")
 
 
+@pytest.mark.parametrize("opened", [DELIMITED, JSONL, PARQUET, FileDataset.from_files])
+@pytest.mark.parametrize("path", [[], "t.csv/x", "x" * 300, "x" * 300 + "/*.csv"])
+def test_inputs_that_are_none(file, tmp_path, opened, path):
+    file("a\n1\n")
+    with pytest.raises(InputError, match=r"is empty|no such file|matches no file"):
+        opened(path if isinstance(path, list) else tmp_path / path)
+
+
+@pytest.mark.parametrize("separator", ["\0", "\n", '"', "é", "", "ab"])
+def test_separators_that_are_none(file, separator):
+    with pytest.raises(ConfigError, match=r"separator|delimiter"):
+        DELIMITED(file("a,b\n1,2\n"), separator=separator)
+
+
 @pytest.mark.parametrize("count", [1, 3, 10, 25])
 @pytest.mark.parametrize("size", [1, 3, 10, "4"])
 def test_files_are_counted_off_in_sorted_order(tmp_path, count, size):

@@ -13,6 +13,7 @@ from batch_score.config import ReaderOptions, mini_batch_files
 from batch_score.dataset.base import PLAN_CHUNK, FileBatch
 from batch_score.dataset.origin import FILE, Origin
 from batch_score.dataset.partition import PartitionFormat, combinations, in_lists, no_keys
+from batch_score.errors import InputError
 from batch_score.minibatch import MiniBatch
 
 if TYPE_CHECKING:
@@ -155,8 +156,10 @@ class FileDataset:
 
 
 def as_inputs(path: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
-    """One path or several, as a tuple of text."""
+    """One path or several, as a tuple of text; InputError if there is none."""
     many = [path] if isinstance(path, (str, Path)) else list(path)
+    if not many:
+        raise InputError("the list of inputs is empty; give files, folders or globs")
     return tuple(str(one) for one in many)
 
 

@@ -7,7 +7,6 @@ mod walk;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -126,7 +125,7 @@ impl Input {
                 let (base, parts) = Parts::parse(&given)?;
                 (Kind::Pattern(parts), base)
             }
-            Err(fault) if fault.kind() == io::ErrorKind::NotFound => {
+            Err(fault) if walk::names_nothing(&fault) => {
                 return Err(Error::NoInput {
                     input: given.display().to_string(),
                     reason: "no such file or folder",

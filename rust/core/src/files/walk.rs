@@ -86,6 +86,11 @@ fn follow(path: &Path, kind: EntryKind, enterable: bool) -> Result<(EntryKind, O
 }
 
 fn leads_nowhere(fault: &io::Error) -> bool {
-    matches!(fault.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-        || fault.raw_os_error() == Some(TOO_MANY_LINKS)
+    names_nothing(fault) || fault.raw_os_error() == Some(TOO_MANY_LINKS)
+}
+
+/// Whether there cannot be anything of the name: also below a file, or if it is too long.
+pub(super) fn names_nothing(fault: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, NotADirectory, NotFound};
+    matches!(fault.kind(), NotFound | NotADirectory | InvalidFilename)
 }
