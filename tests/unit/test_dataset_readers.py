@@ -60,6 +60,12 @@ def test_a_declared_integer_stays_one_and_an_empty_field_does_not_fit(file):
     ]
 
 
+def test_a_record_of_another_length_that_is_no_text_does_not_decide_on_types(file):
+    read = Read(DELIMITED(file(b"a,b\n1,x\n\xff,1,1\n3,z\n")))
+    assert read.dtypes() == {("int64", TEXT)}
+    assert [row for row, _ in read.failed] == [1]
+
+
 def test_without_inference_all_is_text(file):
     read = Read(DELIMITED(file("a,b\n007,1.50\n"), infer_column_types=False))
     assert (read.column("a"), read.column("b")) == (["007"], ["1.50"])

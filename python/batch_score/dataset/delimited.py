@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 QUOTE = '"'
 # Arrow takes 1 and 0 for flags too, so that 0 and true in one column would become flags.
 TRUE, FALSE = ["True", "TRUE", "true"], ["False", "FALSE", "false"]
+LONGEST_SHOWN = 100  # bytes of a record in Arrow's messages
 # What pandas.read_csv takes for a missing number. In text columns only an empty field is null.
 MISSING_NUMBERS = [
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
@@ -140,6 +141,36 @@ class DelimitedFormat:
         """False: a record that does not fit is a failed item."""
         return False
 
+    def ragged(self, records: Sequence[bytes]) -> dict[int, str]:
+        """Those of `records` that have another number of fields, all found in one pass: position to message.
+
+        They are the parser's own messages. None is found where it does not see the same records, and where one is no
+        text; then they have to be looked for one by one.
+        """
+        codec = CODECS[self.encoding]
+        data = b"\n".join(records)
+        try:
+            data.decode(codec)
+        except UnicodeDecodeError:
+            return {}
+        found: list[pacsv.InvalidRow] = []
+
+        def note(row: pacsv.InvalidRow) -> Literal["skip"]:
+            found.append(row)
+            return "skip"
+
+        parsing = self._parsing()
+        parsing.invalid_row_handler = note
+        first = self.names[0]
+        convert = pacsv.ConvertOptions(include_columns=[first], column_types={first: pa.string()})
+        try:
+            table = pacsv.read_csv(as_file(data), self._read(data, codec), parsing, convert)
+        except pa.ArrowInvalid:
+            return {}
+        if table.num_rows + len(found) != len(records):
+            return {}
+        return {row.number - 1: _ragged(row) for row in found if row.number is not None}
+
     def parse(self, data: bytes) -> pa.Table:
         """The records of `data` in the settled schema; raises ArrowInvalid if one does not fit."""
         if not self.multi_line:
@@ -177,8 +208,8 @@ class DelimitedFormat:
 
     def _infer(self, data: bytes, *, infer: bool) -> pa.Table:
         """`data` with inferred types; records of another length and bad text do not decide."""
-        if CODECS[self.encoding] != "utf8":
-            data = data.decode(CODECS[self.encoding], errors="replace").encode()
+        # Also of UTF-8: Arrow cannot pass on a record of another length that is no text.
+        data = data.decode(CODECS[self.encoding], errors="replace").encode()
         try:
             table = self._inferred(data, None if infer else self._as_text())
             odd = infer and (_may_be_hexadecimal(data) or any(map(has_large, table.columns)))
@@ -226,6 +257,13 @@ class DelimitedFormat:
 
     def _parsing(self) -> pacsv.ParseOptions:
         return pacsv.ParseOptions(delimiter=self.separator, quote_char=QUOTE, newlines_in_values=True)
+
+
+def _ragged(row: pacsv.InvalidRow) -> str:
+    """What Arrow says of a record when it is not asked what to do with it."""
+    text = row.text.encode()
+    shown = row.text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 4].decode(errors="replace") + " ..."
+    return f"CSV parse error: Row #1: Expected {row.expected_columns} columns, got {row.actual_columns}: {shown}"
 
 
 def _may_be_hexadecimal(data: bytes) -> bool:

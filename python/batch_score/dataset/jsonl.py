@@ -97,6 +97,10 @@ class JsonLinesFormat:
         """Start and end of each record in `data`, its line end excluded."""
         return _native.split_records(data, format="jsonl")
 
+    def ragged(self, records: Sequence[bytes]) -> dict[int, str]:  # noqa: ARG002 - objects may have any fields
+        """None: no record of JSON has too many fields or too few."""
+        return {}
+
     def drops(self, record: bytes) -> bool:
         """Whether `record` is to be left out: invalid lines are to be dropped, and it is no JSON object."""
         if not self.drops_invalid:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from batch_score.minibatch import MiniBatch
 
 FIELDS = re.compile(r"Expected (\d+) columns, got (\d+)(.*)", re.DOTALL)
+RAGGED = " columns, got "
 LINE_ENDS = (b"\n", b"\r")
 # Arrow's row number counts within the piece that it was given, which here is one record.
 MESSAGE = re.compile(r"(?:In CSV column #(\d+): )?(CSV parse error: )?(?:Row #\d+: )?(.*?)(?: in row \d+)?", re.DOTALL)
@@ -64,6 +65,10 @@ class TextFormat(Protocol):
 
     def parse(self, data: bytes) -> pa.Table:
         """The records of `data` in the settled schema; raises ArrowInvalid if one does not fit."""
+        ...
+
+    def ragged(self, records: Sequence[bytes]) -> dict[int, str]:
+        """Records with another number of fields, as far as one pass finds them: position to the parser's message."""
         ...
 
     def split(self, data: bytes) -> list[tuple[int, int]]:
@@ -156,14 +161,15 @@ class TextReader:
 
     def _parsed(self, minibatch: MiniBatch, data: bytes) -> TableBatch:
         """The rows as the format's own parser reads them, without those that it refuses."""
+        message = ""
         try:
             table = self._format.parse(data)
-        except pa.ArrowInvalid:
-            table = None
+        except pa.ArrowInvalid as error:
+            table, message = None, str(error)
         if table is not None and table.num_rows == minibatch.rows:
             batch = TableBatch(table=table, ordinals=_ordinals(minibatch))
         else:
-            batch = self._salvaged(minibatch, data)
+            batch = self._salvaged(minibatch, data, message)
         return set_unfit_apart(minibatch, batch, self._format.schema)
 
     def _bytes(self, minibatch: MiniBatch, offset: int, length: int) -> bytes:
@@ -192,20 +198,25 @@ class TextReader:
             "was scored"
         )
 
-    def _salvaged(self, minibatch: MiniBatch, data: bytes) -> TableBatch:
+    def _salvaged(self, minibatch: MiniBatch, data: bytes, message: str) -> TableBatch:
+        """What can be read of records of which the parser has said `message` when it was given all of them."""
         records = [data[start:end] for start, end in self._format.split(data)]
         if len(records) != minibatch.rows:
             raise RecordError(
                 f"{minibatch.source}: {len(records)} records at byte {minibatch.offset} where the plan counted "
                 f"{minibatch.rows}; the file changed while it was scored"
             )
-        found = salvage(records, self._format.parse)
+        refused = self._format.ragged(records) if RAGGED in message else {}
+        rest = [position for position in range(len(records)) if position not in refused]
+        found = salvage([records[position] for position in rest], self._format.parse)
         empty = nullable(self._format.schema).empty_table()
         table = pa.concat_tables(found.tables) if found.tables else empty
-        ordinals = _ordinals(minibatch)[np.asarray(found.good, dtype=np.int64)]
-        bad = [(position, message) for position, message in found.bad if not self._format.drops(records[position])]
+        ordinals = _ordinals(minibatch)[np.asarray(rest, dtype=np.int64)[np.asarray(found.good, dtype=np.int64)]]
+        refused |= {rest[place]: message for place, message in found.bad}
+        bad = [(position, refused[position]) for position in sorted(refused)]
+        bad = [(position, message) for position, message in bad if not self._format.drops(records[position])]
         failed = tuple(self._failed(minibatch, position, message) for position, message in bad)
-        dropped = len(found.bad) - len(bad)
+        dropped = len(refused) - len(bad)
         return TableBatch(table=table, ordinals=ordinals, failed_items=failed, dropped=dropped)
 
     def _failed(self, minibatch: MiniBatch, position: int, message: str) -> FailedItem:
