@@ -80,6 +80,12 @@ def test_flags_with_gaps_behind_the_first_part_can_be_declared(file):
     assert Read(JSONL(path, set_column_types={"v": "bool"})).failed == []
 
 
+def test_json_lines_that_are_not_ascii_do_not_fit_where_that_was_said(file):
+    rows, failed = same_for_all_sizes(JSONL(file('{"a":"e"}\n{"a":"é"}\n', "t.jsonl"), encoding="ascii"))
+    assert (list(rows), [row for row, _ in failed]) == ([0], [1])
+    assert failed[0][1].startswith("not ascii text")
+
+
 def test_a_json_type_may_be_declared(file):
     read = Read(JSONL(file('{"a":1,"t":"x"}\n{"t":"y"}\n', "t.jsonl"), set_column_types={"a": "int64"}))
     assert read.dtypes() == {("int64", TEXT)}

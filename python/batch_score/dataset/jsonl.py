@@ -136,7 +136,7 @@ class JsonLinesFormat:
 
     def _utf8(self, data: bytes) -> bytes:
         codec = CODECS[self.encoding]
-        if codec in ("utf8", "ascii"):
+        if codec == "utf8" or (codec == "ascii" and data.isascii()):
             return data
         try:
             return data.decode(codec).encode()
