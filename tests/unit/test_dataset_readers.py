@@ -85,6 +85,18 @@ def test_a_declared_datetime(file):
     assert [row for row, _ in read.failed] == [2]
 
 
+def test_what_a_datetime_may_look_like_depends_on_the_kind_of_table(file):
+    """As the guide says."""
+    dates = ["2024-01-02", "2024-01-02 03:04", "2024-01-02T03:04:05.123456789", "2024-01-01T00:00:00+02:00", ""]
+    text = Read(DELIMITED(file("n,d\n" + "".join(f"1,{date}\n" for date in dates)), set_column_types={"d": "datetime"}))
+    json_lines = "\n".join([*(json.dumps({"d": date}) for date in dates), '{"d":null}', "{}"])
+    lines = Read(JSONL(file(json_lines, "t.jsonl"), set_column_types={"d": "datetime"}))
+    known = [*map(pd.Timestamp, dates[:3])]
+    assert (text.column("d"), [row for row, _ in text.failed]) == ([*known, None], [3])
+    assert lines.column("d") == [*known, pd.Timestamp("2023-12-31 22:00"), None, None]
+    assert [row for row, _ in lines.failed] == [4]
+
+
 def test_records_that_do_not_fit_are_failed_items_with_row_and_reason(file):
     rows = [f"{n},x{n}\n" for n in range(2000)]
     rows[3], rows[700], rows[1999] = "2.5,x\n", "7\n", "8,y,z\n"
