@@ -19,7 +19,20 @@ LAYERS = [
     {"engine"},
     {"worker"},
     {"dataset", "entry_script", "onnx", "output", "gpu", "monitor"},
-    {"config", "minibatch", "faults", "logs", "flags", "progress", "column", "arrow", "registry", "telemetry"},
+    {
+        "config",
+        "minibatch",
+        "faults",
+        "logs",
+        "flags",
+        "progress",
+        "summary",
+        "wording",
+        "column",
+        "arrow",
+        "registry",
+        "telemetry",
+    },
     {"errors", "_native", "importing", "nearest"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

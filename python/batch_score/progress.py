@@ -1,16 +1,13 @@
-"""How far a run is: figures and text as pure functions, and the display that shows them while it runs.
-
-Rates and sizes are in decimal units here: 1 MB/s is 1,000,000 bytes a second, as disks and networks are sold.
-"""
+"""How far a run is: figures and text as pure functions, and the display that shows them while it runs."""
 
 from __future__ import annotations
 
 import logging
-import re
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TextIO
+
+from batch_score.wording import aligned, counted, duration, quantity, rounded, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,12 +17,6 @@ if TYPE_CHECKING:
 _BAR_INTERVAL_S = 0.1
 _BAR_WIDTH, _NARROW_BAR_WIDTH = 30, 10
 _WIDE = 110  # columns of a terminal that the bar and a long line fit into
-_ERRORS_SHOWN = 5
-_LONGEST_LINE = 200
-_TOLD_BELOW = 60  # as much of an error as tells which one it is
-
-# How a run ends.
-COMPLETED, FAILED, INTERRUPTED = "completed", "failed", "interrupted"
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +127,7 @@ def expected_items(snapshot: Snapshot) -> int | None:
         return snapshot.items_total
     if not snapshot.bytes_total or not snapshot.bytes_done or not snapshot.items_done:
         return None
-    return _three_digits(snapshot.items_done * snapshot.bytes_total // snapshot.bytes_done)
+    return rounded(snapshot.items_done * snapshot.bytes_total // snapshot.bytes_done)
 
 
 def line(snapshot: Snapshot) -> str:
@@ -158,13 +149,13 @@ def overview(snapshot: Snapshot) -> str:
     left = eta(snapshot)
     planned = "" if snapshot.plan_complete else " so far"
     open_ = snapshot.mini_batches_planned - snapshot.mini_batches_done
-    return _table(
+    return aligned(
         [
             ("mini-batches", f"{snapshot.mini_batches_planned:,} scheduled{planned}"),
             ("", f"{snapshot.mini_batches_done:,} processed, {open_:,} remaining"),
             ("", f"{snapshot.mini_batches_succeeded:,} succeeded, {snapshot.mini_batches_failed:,} failed"),
             (snapshot.unit, f"{_amount(snapshot)}, {snapshot.items_failed:,} failed"),
-            ("rate", _speed(snapshot)),
+            ("rate", speed(snapshot)),
             ("workers", f"{snapshot.workers:,}"),
             ("time", duration(snapshot.elapsed_s)),
             ("remaining time", "not known yet" if left is None else duration(left)),
@@ -172,106 +163,11 @@ def overview(snapshot: Snapshot) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunSummary:
-    """How a run ended.
-
-    Attributes:
-        status: `completed`, `failed` or `interrupted`.
-        output: The output file, None when there is none (`summary_only`).
-        run_dir: The run directory.
-        snapshot: The last state.
-        output_form: What the output file holds, e.g. `csv, separator ',', header`.
-        cause: Why it failed, in one line; empty when it did not.
-        script_line: Where in the entry script, e.g. `score.py:12 in run`; empty when it was not there.
-        log: The file with the details of the failure.
-        errors: Distinct errors with their counts, in order of appearance.
-        failed_items: The file of the failed items, None when none failed.
-        first_failed: The first of them with its reason, in one line; may be empty.
-        advice: What to do next, e.g. the command that resumes the run; may be empty.
-    """
-
-    status: str
-    output: Path | None
-    run_dir: Path
-    snapshot: Snapshot
-    output_form: str = ""
-    cause: str = ""
-    script_line: str = ""
-    log: Path | None = None
-    errors: tuple[tuple[str, int], ...] = ()
-    failed_items: Path | None = None
-    first_failed: str = ""
-    advice: str = ""
-
-
-def summary(ending: RunSummary) -> str:
-    """The closing summary: aligned plain text that fits one screen.
-
-    A failure ends with the cause, the line of the entry script and the log to read, in this order, so that
-    they are the last lines on a console.
-    """
-    snapshot = ending.snapshot
-    items = f"{snapshot.items_succeeded:,} succeeded, {snapshot.items_failed:,} failed"
-    batches = f"{snapshot.mini_batches_succeeded:,} succeeded, {snapshot.mini_batches_failed:,} failed"
-    if snapshot.mini_batches_partly:
-        batches += f", {snapshot.mini_batches_partly:,} of them in part"
-    return _table(
-        [
-            ("status", f"{ending.status} after {duration(snapshot.elapsed_s)}"),
-            *_output_rows(ending),
-            ("run directory", _absolute(ending.run_dir)),
-            (snapshot.unit, items),
-            ("mini-batches", batches),
-            ("rate", _speed(snapshot)),
-            *_failed_item_rows(ending),
-            *_error_rows(ending.errors, ending.cause),
-            *_failure_rows(ending),
-        ]
-    )
-
-
-def script_line(traceback: str, script: str) -> str:
-    """The deepest line of the entry script in a traceback, e.g. `score.py:12 in run`; empty when none is there.
-
-    Args:
-        traceback: Text as the traceback module writes it.
-        script: Path of the entry script, whole or its last parts.
-    """
-    frames = re.findall(r'^ *File "(.+)", line (\d+), in (.+)$', traceback, flags=re.MULTILINE)
-    inside = [rest for file, *rest in frames if file == script or file.endswith(f"/{script}")]
-    if not inside:
-        return ""
-    number, function = inside[-1]
-    return f"{Path(script).name}:{number} in {function}"
-
-
-def counted(count: int, what: str) -> str:
-    """A number of things, e.g. `1 row` or `2 rows`; `what` is the word for one."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}{'es' if what.endswith('ch') else 's'}"
-
-
-def quantity(value: float) -> str:
-    """A number in three digits with k, M or G, e.g. `1.23 M`."""
-    for unit, scale in ((" G", 1e9), (" M", 1e6), (" k", 1e3)):
-        if value >= 0.9995 * scale:
-            return _digits(value / scale) + unit
-    return _digits(value)
-
-
-def size(count: float) -> str:
-    """A number of bytes in decimal units, at least MB, e.g. `188 MB` or `1.25 GB`."""
-    for unit, scale in (("TB", 1e12), ("GB", 1e9)):
-        if count >= 0.9995 * scale:
-            return f"{_digits(count / scale)} {unit}"
-    return f"{_digits(count / 1e6)} MB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as `m:ss`, or `h:mm:ss` from an hour on, rounded to the second."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+def speed(snapshot: Snapshot) -> str:
+    """Items and bytes a second, in words."""
+    found = rates(snapshot)
+    items = f"{quantity(found.items)} {snapshot.unit}/s"
+    return f"{items}, {size(found.bytes)}/s" if snapshot.bytes_done else items
 
 
 class Progress:
@@ -433,76 +329,7 @@ def _amount(snapshot: Snapshot) -> str:
     return f"{done} of {about}{counted(total, one)}"
 
 
-def _speed(snapshot: Snapshot) -> str:
-    speed = rates(snapshot)
-    items = f"{quantity(speed.items)} {snapshot.unit}/s"
-    return f"{items}, {size(speed.bytes)}/s" if snapshot.bytes_done else items
-
-
-def _output_rows(ending: RunSummary) -> list[tuple[str, str]]:
-    if ending.output is None:
-        return []
-    rows = [("output", _absolute(ending.output))]
-    return [*rows, ("", ending.output_form)] if ending.output_form else rows
-
-
-def _failed_item_rows(ending: RunSummary) -> list[tuple[str, str]]:
-    if ending.failed_items is None:
-        return []
-    rows = [("failed items", _absolute(ending.failed_items))]
-    told = not ending.first_failed or any(text in ending.first_failed for text, _ in ending.errors)
-    return rows if told else [*rows, ("", f"the first: {_cut(ending.first_failed)}")]
-
-
-def _error_rows(errors: tuple[tuple[str, int], ...], cause: str) -> list[tuple[str, str]]:
-    """Each error with its count; one that the cause has in full is cut here."""
-    lengths = [_TOLD_BELOW if text in cause else _LONGEST_LINE for text, _ in errors]
-    shown = [f"{n:,} x {_cut(text, longest)}" for (text, n), longest in zip(errors, lengths, strict=True)]
-    rows = [("errors" if i == 0 else "", text) for i, text in enumerate(shown)]
-    hidden = len(rows) - _ERRORS_SHOWN
-    return rows if hidden <= 0 else [*rows[:_ERRORS_SHOWN], ("", f"and {hidden:,} other kinds")]
-
-
-def _failure_rows(ending: RunSummary) -> list[tuple[str, str]]:
-    rows = []
-    if ending.advice:
-        rows.append(("next", ending.advice))
-    if ending.cause:
-        rows.append(("cause", _cut(ending.cause, 5 * _LONGEST_LINE)))
-    if ending.script_line:
-        rows.append(("script", ending.script_line))
-    if ending.log is not None:
-        rows.append(("log", _absolute(ending.log)))
-    return rows
-
-
-def _table(rows: list[tuple[str, str]]) -> str:
-    width = max(len(name) for name, _ in rows)
-    return "".join(f"{name:<{width}}  {text}\n" for name, text in rows)
-
-
-def _absolute(path: Path) -> str:
-    return str(path.absolute())
-
-
-def _cut(text: str, longest: int = _LONGEST_LINE) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= longest else f"{flat[: longest - 4]} ..."
-
-
 def _time_left(amount: int, speed: float) -> float | None:
     if amount <= 0:
         return 0.0
     return amount / speed if speed > 0 else None
-
-
-def _three_digits(value: int) -> int:
-    scale = int(10 ** max(0, len(str(value)) - 3))
-    return (value + scale // 2) // scale * scale
-
-
-def _digits(value: float) -> str:
-    """Three significant digits, no exponent: 1.23, 12.3, 123."""
-    if value >= 99.95:  # noqa: PLR2004 - where one decimal would round up to 100.0
-        return f"{value:.0f}"
-    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}".removesuffix(".00")  # noqa: PLR2004 - as above

@@ -17,7 +17,8 @@ from batch_score.logs.report import JobLog
 from batch_score.logs.text import AppendFile, open_lines, replace_text
 from batch_score.logs.tree import LogTree
 from batch_score.minibatch import Fault, MiniBatch, Outcome, Status, Timings
-from batch_score.progress import RunSummary, Snapshot
+from batch_score.progress import Snapshot
+from batch_score.summary import RunSummary
 
 PROCESSED_COLUMNS = [
     "Mini-batch Id", "Picked Count", "Ip Address", "Process", "Start Time", "Total", "Succeeded", "Failed",

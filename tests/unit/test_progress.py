@@ -12,23 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_score.progress import (
-    Progress,
-    RunSummary,
-    Snapshot,
-    counted,
-    duration,
-    eta,
-    expected_items,
-    fraction,
-    line,
-    overview,
-    quantity,
-    rates,
-    script_line,
-    size,
-    summary,
-)
+from batch_score.progress import Progress, Snapshot, eta, expected_items, fraction, line, overview, rates
+from batch_score.summary import RunSummary, script_line, summary
+from batch_score.wording import counted, duration, quantity, size
 
 HALF = Snapshot(
     mini_batches_planned=20,

@@ -157,7 +157,7 @@ def resume(script: list[str], /, run_dir: Path, *, as_json: bool, force: bool, q
     if result.reused and not as_json:
         print(f"{result.run_dir} is complete already, nothing was done")
     elif result.ended_before and not as_json:
-        from batch_score.progress import counted  # noqa: PLC0415 - as above
+        from batch_score.wording import counted  # noqa: PLC0415 - as above
 
         print(f"resumed after {counted(result.ended_before, 'mini-batch')} that had ended before")
     return _told(result, as_json=as_json)

@@ -28,7 +28,7 @@ from batch_score.job.reopen import reopened
 from batch_score.logs.text import level_number
 from batch_score.logs.tree import process_name
 from batch_score.minibatch import path_text, places
-from batch_score.progress import counted
+from batch_score.wording import counted
 from batch_score.worker.azureml_user import Agent
 from batch_score.worker.messages import Task
 from batch_score.worker.scorer import load_scorer

@@ -9,7 +9,7 @@ from batch_score.cli.options import settings
 from batch_score.dataset.guess import dataset_of
 from batch_score.job.plan import grouped, plan
 from batch_score.minibatch import path_text
-from batch_score.progress import counted
+from batch_score.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -21,7 +21,7 @@ from batch_score.dataset.schema import nullable
 from batch_score.dataset.source import CODECS
 from batch_score.errors import RecordError
 from batch_score.minibatch import FailedItem, Fault
-from batch_score.progress import counted
+from batch_score.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,7 +6,8 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from batch_score.progress import COMPLETED, FAILED, counted
+from batch_score.summary import COMPLETED, FAILED
+from batch_score.wording import counted
 
 if TYPE_CHECKING:
     from pathlib import Path

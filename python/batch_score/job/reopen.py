@@ -14,7 +14,8 @@ from batch_score.job.failed_items import first_failed
 from batch_score.job.layout import FAILED_ITEMS
 from batch_score.job.request import JobRequest, Resumption, RunResult
 from batch_score.job.totals import Totals
-from batch_score.progress import COMPLETED, RunSummary, Snapshot
+from batch_score.progress import Snapshot
+from batch_score.summary import COMPLETED, RunSummary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

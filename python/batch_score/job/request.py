@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from batch_score.progress import summary
+from batch_score.summary import summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from batch_score.dataset.base import Dataset
     from batch_score.job.record.reading import Recorded
     from batch_score.job.totals import Totals
-    from batch_score.progress import RunSummary
+    from batch_score.summary import RunSummary
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from batch_score.job.request import Resumption
 from batch_score.job.run import run_job
 from batch_score.job.session import changes_since, remove_left
 from batch_score.job.totals import Totals, exceeded
-from batch_score.progress import FAILED
+from batch_score.summary import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -38,7 +38,8 @@ from batch_score.logs.tree import COORDINATOR, LogTree, node_address, process_na
 from batch_score.minibatch import Fault
 from batch_score.monitor.monitor import Monitor
 from batch_score.output.parquet import UnitedSchema, finish_parquet, spool_schema
-from batch_score.progress import COMPLETED, FAILED, INTERRUPTED, Progress, RunSummary, Snapshot, line, script_line
+from batch_score.progress import Progress, Snapshot, line
+from batch_score.summary import COMPLETED, FAILED, INTERRUPTED, RunSummary, script_line
 from batch_score.telemetry.process import telemetry
 
 if TYPE_CHECKING:

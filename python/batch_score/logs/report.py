@@ -19,7 +19,8 @@ from batch_score.logs.text import (
 )
 from batch_score.logs.tree import COORDINATOR
 from batch_score.logs.tries import TryReport, Worker
-from batch_score.progress import COMPLETED, overview, summary
+from batch_score.progress import overview
+from batch_score.summary import COMPLETED, summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
     from batch_score.logs.tree import LogTree
     from batch_score.minibatch import Fault, MiniBatch, Outcome
-    from batch_score.progress import RunSummary, Snapshot
+    from batch_score.progress import Snapshot
+    from batch_score.summary import RunSummary
 
 _MOST_ERRORS = 1_000
 

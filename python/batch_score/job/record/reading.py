@@ -11,7 +11,7 @@ from batch_score.config import ParallelRunConfig
 from batch_score.errors import ConfigError, OutputError
 from batch_score.job.layout import RUN_RECORD
 from batch_score.job.record.fingerprint import Fingerprint
-from batch_score.progress import COMPLETED
+from batch_score.summary import COMPLETED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
