@@ -20,18 +20,8 @@ LAYERS = [
     {"worker"},
     {"dataset", "entry_script", "onnx", "output", "gpu", "monitor"},
     {
-        "config",
-        "minibatch",
-        "faults",
-        "logs",
-        "flags",
-        "progress",
-        "summary",
-        "wording",
-        "column",
-        "arrow",
-        "registry",
-        "telemetry",
+        *("column", "arrow", "config", "config_file", "option", "faults", "flags", "logs", "minibatch"),
+        *("progress", "summary", "wording", "registry", "telemetry"),
     },
     {"errors", "_native", "importing", "nearest"},
 ]
@@ -50,7 +40,7 @@ OPTIONAL = {
     "psutil": {"monitor"},
     "pynvml": {"gpu"},
     "rich": {"progress"},
-    "yaml": {"config"},
+    "yaml": {"config_file"},
 }
 
 

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 import batch_score
 from batch_score import errors
 from batch_score.cli.app import commands
-from batch_score.config import ParallelRunConfig, ReaderOptions, kinds, rules
+from batch_score.config import ParallelRunConfig, ReaderOptions
+from batch_score.option import kinds, rules
 
 ERRORS = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if cls.__module__ == errors.__name__]
 

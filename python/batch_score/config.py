@@ -6,25 +6,20 @@ below. The values and ranges are those of the ParallelRunStep contract; what it 
 
 from __future__ import annotations
 
-import json
 import re
-import types
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Self
 
+from batch_score.config_file import read_yaml, write_yaml
 from batch_score.errors import ConfigError
-from batch_score.nearest import nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+from batch_score.option import Checked, check, option, plain
 
 DEFAULT_FILES = 10
 DEFAULT_BYTES = 1 << 20
 LARGEST_BYTES = 1 << 62  # no file has more
 UNITS = {"": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
 SIZE = re.compile(r"\s*(\d{1,19})\s*(kb|mb|gb)?\s*", re.IGNORECASE)
-TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 LONGEST_TIMEOUT = 259_200.0
 
 OUTPUT_ACTIONS = ("append_row", "summary_only")
@@ -38,53 +33,8 @@ PRECISIONS = ("fp32", "fp16")
 ENCODINGS = ("utf8", "utf8bom", "ascii", "latin1", "iso88591", "windows1252", "utf16", "utf32")
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """What a field of a configuration class may hold.
-
-    Attributes:
-        help: One line for `--help` and the documentation.
-        pairs: What an option of names and values takes, e.g. `NAME=VALUE`, and an example.
-        minimum: Smallest value.
-        maximum: Largest value.
-        above: The value must be greater than this.
-        choices: The only values; upper and lower case are the same.
-        flag: Also recognised among the entry script's `arguments`.
-        cli: Offered as an option of the command line.
-        fixed: Decides mini-batches, rows or their form, so it may not change when a run is resumed.
-    """
-
-    help: str
-    minimum: float | None = None
-    maximum: float | None = None
-    above: float | None = None
-    choices: tuple[str, ...] = ()
-    pairs: tuple[str, str] = ("", "")
-    flag: bool = False
-    cli: bool = True
-    fixed: bool = False
-
-
-def option(default: Any, text: str, **rules: Any) -> Any:
-    """Declares a field of a configuration class; `rules` are those of `Option`."""
-    return field(default=default, metadata={"option": Option(text, **rules)})
-
-
-class _Checked:
-    """Refuses what is given without a name, and a keyword that is no field, with the nearest one that is."""
-
-    def __new__(cls, *positional: Any, **given: Any) -> Self:
-        if positional:
-            example = f"{fields(cls)[0].name}=..."  # type: ignore[arg-type]  # every subclass is a dataclass
-            raise ConfigError(
-                f"{cls.__name__} takes names and values, as {example}; got {positional[0]!r} without a name"
-            )
-        _known(given, list(kinds(cls)), cls.__name__)
-        return super().__new__(cls)
-
-
 @dataclass(frozen=True, kw_only=True)
-class ReaderOptions(_Checked):
+class ReaderOptions(Checked):
     """How text and Parquet files are read. Names and defaults are those of the TabularDataset factories.
 
     Raises:
@@ -117,7 +67,7 @@ class ReaderOptions(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParallelRunConfig(_Checked):
+class ParallelRunConfig(Checked):
     """The settings of a job.
 
     Every parameter is an option of `batch-score run` with dashes for underscores, and a key of its
@@ -126,6 +76,10 @@ class ParallelRunConfig(_Checked):
     Raises:
         ConfigError: A value has the wrong type or is out of range; the message names the parameter and the range.
     """
+
+    elsewhere: ClassVar[dict[str, str]] = dict.fromkeys(
+        (one.name for one in fields(ReaderOptions)), "give it to TabularDataset.from_delimited_files() or its like"
+    )
 
     entry_script: str | None = option(None, "the entry script or ONNX model", cli=False, fixed=True)
     source_directory: str | None = option(
@@ -263,9 +217,7 @@ class ParallelRunConfig(_Checked):
 
     def save_to_yaml(self, path: str | Path) -> None:
         """Writes what differs from the defaults, so that `load_yaml` gives an equal configuration."""
-        import yaml  # noqa: PLC0415 - as in `read_yaml`
-
-        Path(path).write_text(yaml.safe_dump(plain(self), sort_keys=False), encoding="utf-8")
+        write_yaml(Path(path), plain(self))
 
     @property
     def tolerated_mini_batches(self) -> int | None:
@@ -327,201 +279,3 @@ def mini_batch_files(value: str | int | None) -> int:
 def mini_batch_bytes(value: str | int | None) -> int:
     """Bytes of a mini-batch of a TabularDataset."""
     return DEFAULT_BYTES if value is None else parse_size(value)
-
-
-def rules(field_: Field[Any]) -> Option:
-    """The `Option` that a field was declared with."""
-    found: Option = field_.metadata["option"]
-    return found
-
-
-def kinds(cls: type) -> dict[str, tuple[type, ...]]:
-    """The types each field accepts, NoneType among them where it is optional."""
-    return {name: _flat(hint) for name, hint in get_type_hints(cls).items()}
-
-
-def _flat(hint: Any) -> tuple[type, ...]:
-    if get_origin(hint) in (Union, types.UnionType):
-        return tuple(kind for part in get_args(hint) for kind in _flat(part))
-    return (get_origin(hint) or hint,)
-
-
-def check(config: Any) -> None:
-    """Brings every field to its type and checks its range, in place, once, while the frozen object is made."""
-    accepted = kinds(type(config))
-    for field_ in fields(config):
-        rule, value = rules(field_), getattr(config, field_.name)
-        if dict in accepted[field_.name]:
-            _check_pairs(field_.name, value, *rule.pairs)
-        value = coerce(field_.name, value, accepted[field_.name])
-        if rule.choices and value is not None:
-            value = _choice(field_.name, value, rule.choices)
-        _range(field_.name, value, rule)
-        object.__setattr__(config, field_.name, value)
-
-
-def coerce(name: str, value: Any, accepted: tuple[type, ...]) -> Any:
-    """`value` as one of the accepted types; text is parsed, as it comes from YAML, flags and the command line."""
-    if object in accepted or Any in accepted or (value is None and types.NoneType in accepted):
-        return value
-    for kind in accepted:
-        parsed = _parse(kind, value)
-        if parsed is not None:
-            return parsed
-    wanted = " or ".join(SHOWN.get(kind, kind.__name__) for kind in accepted if kind is not types.NoneType)
-    raise ConfigError(f"{name} must be {wanted}, got {value!r}")
-
-
-def _parse(kind: type, value: Any) -> Any:
-    parser = PARSERS.get(kind)
-    try:
-        return parser(value) if parser else None
-    except (ValueError, TypeError):
-        return None
-
-
-def _int(value: Any) -> int | None:
-    if isinstance(value, bool):
-        return None
-    return int(value) if isinstance(value, (int, str)) or float(value).is_integer() else None
-
-
-def _float(value: Any) -> float | None:
-    number = None if isinstance(value, bool) else float(value)
-    return None if number != number else number  # noqa: PLR0124 - NaN is in no range
-
-
-def _bool(value: Any) -> bool | None:
-    text = str(value).strip().lower()
-    return True if text in TRUE else False if text in FALSE else None
-
-
-def _str(value: Any) -> str | None:
-    return str(value) if isinstance(value, (str, Path)) else None
-
-
-def _names(value: Any) -> tuple[str, ...] | None:
-    if isinstance(value, str):
-        listed = _json_list(value)
-        value = [name for name in value.split(",") if name] if listed is None else listed
-    return tuple(str(name) for name in value)
-
-
-def _json_list(text: str) -> list[Any] | None:
-    """The list of a text like `["a", "b"]`, as specifications have it; None for any other text."""
-    if not text.lstrip().startswith("["):
-        return None
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return None
-    return found if isinstance(found, list) else None
-
-
-def _pairs(value: Any) -> dict[str, str] | None:
-    if isinstance(value, (list, tuple)):
-        value = dict(pair.split("=", 1) for pair in value)
-    return {str(name): str(text) for name, text in value.items()} if isinstance(value, dict) else None
-
-
-# How errors call what YAML has other words for.
-SHOWN: dict[type, str] = {tuple: "a list of names", dict: "a mapping"}
-PARSERS = {int: _int, float: _float, bool: _bool, str: _str, tuple: _names, dict: _pairs}
-
-
-def _check_pairs(name: str, value: Any, form: str, example: str) -> None:
-    """Refuses what is neither a mapping nor a list of texts like NAME=VALUE."""
-    odd = [value] if isinstance(value, str) else value if isinstance(value, (list, tuple)) else ()
-    wrong = [one for one in odd if isinstance(value, str) or "=" not in str(one)]
-    if wrong:
-        raise ConfigError(f"{name} must be {form}, e.g. {example}; got {wrong[0]!r}")
-
-
-def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
-    for choice in choices:
-        if choice.lower() == value.lower():
-            return choice
-    raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-
-
-def _range(name: str, value: Any, rule: Option) -> None:
-    if value is None:
-        return
-    if rule.minimum is not None and value < rule.minimum:
-        raise ConfigError(f"{name} must be at least {rule.minimum}, got {value}")
-    if rule.above is not None and value <= rule.above:
-        raise ConfigError(f"{name} must be greater than {rule.above}, got {value}")
-    if rule.maximum is not None and value > rule.maximum:
-        raise ConfigError(f"{name} must be at most {rule.maximum}, got {value}")
-
-
-def read_yaml(path: Path, *classes: type) -> dict[str, Any]:
-    """The keys and values of a configuration file, checked against the fields of `classes`."""
-    values = {str(name).replace("-", "_"): value for name, value in yaml_mapping(path).items()}
-    _known(values, [field_.name for cls in classes for field_ in fields(cls)], str(path))
-    return values
-
-
-def yaml_mapping(path: Path) -> dict[Any, Any]:
-    """What a YAML file holds, which must be names and values.
-
-    Raises:
-        ConfigError: The file cannot be read, is no YAML, or holds something else.
-    """
-    import yaml  # noqa: PLC0415 - few jobs have a configuration file, and each worker would import it
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: {error.strerror or error}; give the path of a readable configuration file"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = getattr(error, "problem_mark", None)
-        place = f", line {where.line + 1}" if where else ""
-        raise ConfigError(f"{path}{place}: not a YAML file: {getattr(error, 'problem', error)}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a configuration file holds 'name: value' lines, found {type(content).__name__}")
-    return content
-
-
-def _known(names: Iterable[str], valid: Sequence[str], where: str) -> None:
-    """Refuses a name that is not valid, with the nearest one that is."""
-    for name in names:
-        if name not in valid:
-            if name in kinds(ReaderOptions):
-                raise ConfigError(
-                    f"{where} has no {name}: give it to TabularDataset.from_delimited_files() or its like"
-                )
-            near = nearest(name, valid)
-            hint = f"; did you mean {near!r}?" if near else f"; known are {', '.join(valid)}"
-            raise ConfigError(f"{where}: unknown parameter {name!r}{hint}")
-
-
-def plain(config: Any) -> dict[str, Any]:
-    """The fields that differ from their defaults, as plain YAML and JSON values."""
-    values = {}
-    for field_ in fields(config):
-        value = getattr(config, field_.name)
-        if field_.default is MISSING or value != field_.default:
-            values[field_.name] = _as_list(value)
-    return values
-
-
-def fixed_settings(config: Any) -> dict[str, Any]:
-    """The fields that may not change when a run is resumed, defaults included, as plain YAML and JSON values."""
-    return {one.name: _as_list(getattr(config, one.name)) for one in fields(config) if rules(one).fixed}
-
-
-def _as_list(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def yaml_value(text: str) -> Any:
-    """What a piece of YAML stands for, text that is none for itself."""
-    import yaml  # noqa: PLC0415 - as in `read_yaml`
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text

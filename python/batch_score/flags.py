@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from batch_score.config import ParallelRunConfig, coerce, kinds, rules
+from batch_score.config import ParallelRunConfig
 from batch_score.errors import ConfigError
+from batch_score.option import coerce, kinds, rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -298,7 +298,7 @@ def test_a_setting_of_a_file_is_named_as_it_stands_there(tmp_path, called, scrip
     [
         (("gpus", "--process-count-per-node", "0"), "--process-count-per-node must be at least 1, got 0"),
         (("gpus", "--gpus", "0", "--device", "cpu"), "--gpus names 0, but --device is cpu: leave one of them out"),
-        (("plan", "t.csv", "--separator", "key"), "--separator must be one ASCII character, got 'key'"),
+        (("plan", "t.csv", "--separator", "key"), "--separator must be one ASCII character other than NUL, got 'key'"),
         (
             ("plan", "t.csv", "--set-column-types", "a"),
             "--set-column-types must be NAME=TYPE, e.g. amount=int64; got 'a'",

@@ -9,17 +9,15 @@ from hypothesis import strategies as st
 
 from batch_score.config import (
     DEFAULT_BYTES,
-    Option,
     ParallelRunConfig,
     ReaderOptions,
     mini_batch_bytes,
     mini_batch_files,
     parse_size,
-    plain,
-    read_yaml,
-    rules,
 )
+from batch_score.config_file import read_yaml
 from batch_score.errors import ConfigError
+from batch_score.option import Option, plain, rules
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from batch_score.cli.debugger import PostMortem, stopping_first, wait_for_debugger
 from batch_score.cli.options import told
 from batch_score.cli.score import requested, settings_of
-from batch_score.config import ParallelRunConfig, rules
+from batch_score.config import ParallelRunConfig
 from batch_score.errors import BatchScoreError, ConfigError, InputError
 from batch_score.job.failed_items import nameless_of
 from batch_score.job.layout import FAILED_ITEMS
@@ -28,6 +28,7 @@ from batch_score.job.reopen import reopened
 from batch_score.logs.text import level_number
 from batch_score.logs.tree import process_name
 from batch_score.minibatch import path_text, places
+from batch_score.option import rules
 from batch_score.wording import counted
 from batch_score.worker.azureml_user import Agent
 from batch_score.worker.messages import Task

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch_score.config import ParallelRunConfig, ReaderOptions, kinds, read_yaml, rules
+from batch_score.config import ParallelRunConfig, ReaderOptions
+from batch_score.config_file import read_yaml
+from batch_score.option import kinds, rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

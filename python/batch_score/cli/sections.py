@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batch_score.cli.options import told
-from batch_score.config import ParallelRunConfig, ReaderOptions, rules
+from batch_score.config import ParallelRunConfig, ReaderOptions
 from batch_score.errors import ConfigError
+from batch_score.option import rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from batch_score import _native
-from batch_score.config import plain
 from batch_score.dataset.files import FileDataset
 from batch_score.dataset.origin import Origin
 from batch_score.dataset.source import COMPRESSED
 from batch_score.dataset.tabular import TabularDataset, listed
 from batch_score.errors import ConfigError, InputError
+from batch_score.option import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from batch_score.config import ReaderOptions, plain
+from batch_score.config import ReaderOptions
+from batch_score.option import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batch_score import entry_script
-from batch_score.config import plain
 from batch_score.dataset.fields import Matrix
 from batch_score.dataset.tabular import TabularDataset
 from batch_score.errors import ConfigError, ScorerError
 from batch_score.job.placing import is_model, threads
+from batch_score.option import plain
 
 if TYPE_CHECKING:
     from batch_score.config import ParallelRunConfig

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batch_score.config import yaml_mapping
+from batch_score.config_file import yaml_mapping
 from batch_score.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from batch_score.azureml.names import check_names
-from batch_score.config import yaml_mapping, yaml_value
+from batch_score.config_file import yaml_mapping, yaml_value
 from batch_score.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from batch_score.azureml.column_types import bool_type, datetime_type
 from batch_score.azureml.jobs.document import plain_path, told
 from batch_score.azureml.names import check_names
-from batch_score.config import ReaderOptions, yaml_mapping
+from batch_score.config import ReaderOptions
+from batch_score.config_file import yaml_mapping
 from batch_score.dataset.origin import FILE
 from batch_score.dataset.schema import PATH_COLUMN
 from batch_score.errors import ConfigError, InputError

@@ -25,10 +25,11 @@ from batch_score.azureml.pipeline.task import (
     Value,
     symbolic,
 )
-from batch_score.config import ParallelRunConfig, coerce
+from batch_score.config import ParallelRunConfig
 from batch_score.dataset.origin import FILE as FILES
 from batch_score.errors import ConfigError
 from batch_score.flags import with_flags
+from batch_score.option import coerce
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

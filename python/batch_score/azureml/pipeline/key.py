@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from batch_score import _native
 from batch_score.azureml.pipeline.task import CommandWork, Data, Made, ParallelWork, ScriptWork, symbolic
-from batch_score.config import ReaderOptions, mini_batch_files, plain
+from batch_score.config import ReaderOptions, mini_batch_files
 from batch_score.dataset.origin import FILE
 from batch_score.errors import ConfigError, InputError, ScorerError
 from batch_score.job.record.sources import content_hash, source_states
 from batch_score.job.record.versions import versions
+from batch_score.option import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

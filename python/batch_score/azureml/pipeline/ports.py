@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from batch_score.azureml.data import DatasetConsumptionConfig, OutputFileDatasetConfig, PipelineData, PipelineOutput
 from batch_score.azureml.pipeline.task import INPUT, OUTPUT, Data, DatasetPart, Hole, Made, OutputPort, Value
-from batch_score.config import plain
 from batch_score.dataset.files import FileDataset
 from batch_score.dataset.origin import FILE
 from batch_score.dataset.tabular import TabularDataset
 from batch_score.errors import ConfigError
+from batch_score.option import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -12,6 +12,7 @@ from batch_score import config as own
 from batch_score.azureml.names import check_names
 from batch_score.azureml.pipeline.ports import Ports
 from batch_score.azureml.pipeline.task import Hole, ParallelWork, ScriptWork, Task
+from batch_score.config_file import read_yaml
 from batch_score.errors import ConfigError
 from batch_score.job.step import checked_name
 
@@ -94,7 +95,7 @@ class ParallelRunConfig:
         place = path if path is not None else next((one for one in arguments[::-1] if _is_path(one)), None)
         if place is None:
             raise ConfigError("load_yaml needs the path of a file")
-        return cls(**own.read_yaml(Path(place), own.ParallelRunConfig))
+        return cls(**read_yaml(Path(place), own.ParallelRunConfig))
 
     def save_to_yaml(self, path: str | Path) -> None:
         """Writes what `load_yaml` reads; of parameters their default values."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from batch_score.azureml.pipeline.children import LAST_LINES
 from batch_score.azureml.pipeline.place import LINKS, arguments, model_folder, places, quoted, variables
 from batch_score.azureml.pipeline.task import INPUT, OUTPUT, CommandWork, Data, Hole, Made, ParallelWork, ScriptWork
-from batch_score.config import plain
+from batch_score.option import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

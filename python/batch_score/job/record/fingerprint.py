@@ -15,10 +15,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from batch_score.config import fixed_settings
 from batch_score.dataset.origin import FILE
 from batch_score.dataset.tabular import TabularDataset
 from batch_score.job.record.sources import DIGITS, content_hash, model_states, source_states
+from batch_score.option import fixed_settings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from batch_score.config import plain
 from batch_score.job.layout import DRAFT, RUN_RECORD
 from batch_score.job.record.reading import FORMAT
 from batch_score.job.record.versions import versions
+from batch_score.option import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
