@@ -101,7 +101,7 @@ def test_a_shutdown_that_hangs_is_ended_after_the_time_limit(tmp_path, batch_sco
     assert done.code == 0, done.err
     assert done.json["elapsed_s"] < 30
     said = (done.logs / "sys" / "master_role.txt").read_text()
-    assert said.count("everything is scored; waiting at most 3 s for process000 to leave: for shutdown(), or for") == 1
+    assert said.count("everything is scored; waiting at most 3 s for process000 to leave: for shutdown(), ") == 1
 
 
 def test_shutdown_is_called_once_in_every_worker(tmp_path, batch_score, script):

@@ -158,7 +158,7 @@ def test_a_threshold_that_is_exceeded_while_splitting_ends_the_job(policy, site)
     done = site.run(*options, "--error-threshold", 1, size=200)
     assert done.code == 1
     assert "more than error_threshold 1 allows" in told(done)["cause"]
-    assert "a higher threshold" in told(done)["next"]
+    assert "--error-threshold" in told(done)["next"]
     listed = [item["row"] for item in site.failed_items]
     assert len(listed) == site.items["failed"] >= 2
     assert bad & set(listed)
