@@ -14,3 +14,11 @@ for name, examples in {"quick": 50, "ci": 200, "full": 5_000}.items():
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     )
 settings.load_profile(EFFORT)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out what is marked slow, unless all is asked for."""
+    slow = [item for item in items if item.get_closest_marker("slow")] if EFFORT != "full" else []
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in set(slow)]

@@ -47,6 +47,7 @@ def test_an_example_runs_and_reports(program, tmp_path):
     assert list(tmp_path.iterdir()) == []  # it leaves nothing behind
 
 
+@pytest.mark.slow
 def test_the_demo_data_can_be_made_again(tmp_path):
     pytest.importorskip("sklearn", reason="train_digits.py needs scikit-learn, which batch-score itself does not")
     for name in ("first", "second"):

@@ -58,17 +58,17 @@ def test_mini_batches_that_a_dead_worker_only_held_are_not_blamed(tmp_path, batc
     assert len(tries(done.run_dir)) == 41
 
 
-def test_twenty_workers_on_two_cores(tmp_path, batch_score, script):
+def test_ten_workers_on_two_cores(tmp_path, batch_score, script):
     script("import os, time\ndef run(rows):\n    time.sleep(0.05)\n    return [os.getpid()] * len(rows)\n")
     numbers(tmp_path / "t.csv", 400)
-    options = ("--mini-batch-size", 1, "--process-count-per-node", 20)
+    options = ("--mini-batch-size", 1, "--process-count-per-node", 10)
     done = batch_score.run("score.py", "t.csv", *options, timeout=120)
     assert done.code == 0, done.err
     frame = pd.read_csv(done.output)
     assert sorted(frame["row"]) == list(range(400))
     assert frame["prediction"].nunique() > 2
     run = json.loads((done.run_dir / "run.json").read_text())
-    assert [worker["worker"] for worker in run["workers"]] == list(range(20))
+    assert [worker["worker"] for worker in run["workers"]] == list(range(10))
 
 
 def test_a_worker_that_is_not_needed_does_not_hold_up_the_end(tmp_path, batch_score, script):
