@@ -227,6 +227,7 @@ def test_the_pulse_needs_no_disk(one_worker):
     assert "/memfd:batch-score-pulse" in Path("/proc/self/maps").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_closing_does_not_wait_for_a_process_that_cannot_be_killed(one_worker, monkeypatch, caplog):
     """As one that the kernel keeps inside a driver; here the kill is left out."""
     worker = one_worker(TALKING)

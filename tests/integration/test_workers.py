@@ -4,6 +4,7 @@ import json
 import time
 
 import pandas as pd
+import pytest
 from tests.integration.running import numbers, tries, wait_for
 
 
@@ -58,6 +59,7 @@ def test_mini_batches_that_a_dead_worker_only_held_are_not_blamed(tmp_path, batc
     assert len(tries(done.run_dir)) == 41
 
 
+@pytest.mark.slow
 def test_ten_workers_on_two_cores(tmp_path, batch_score, script):
     script("import os, time\ndef run(rows):\n    time.sleep(0.05)\n    return [os.getpid()] * len(rows)\n")
     numbers(tmp_path / "t.csv", 400)
