@@ -1,7 +1,9 @@
 """Test effort: BATCH_SCORE_EFFORT=quick (default), ci or full turns the number of generated examples up."""
 
 import os
+import textwrap
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 EFFORT = os.environ.get("BATCH_SCORE_EFFORT", "quick")
@@ -22,3 +24,16 @@ def pytest_collection_modifyitems(config, items):
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in set(slow)]
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a file below the test's folder, its text without the common indentation."""
+
+    def written(name, text):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
+        return path
+
+    return written

@@ -1,7 +1,5 @@
 """Files of pipelines and deployments as tasks: what becomes of what they say, before anything runs."""
 
-import textwrap
-
 import pytest
 
 from batch_score.azureml.jobs.pipeline import load_pipeline
@@ -9,19 +7,6 @@ from batch_score.azureml.pipeline.key import check_here
 from batch_score.azureml.pipeline.task import Data, DatasetPart, Made, OutputPort, ParallelWork, Task
 from batch_score.config import ParallelRunConfig
 from batch_score.errors import ConfigError
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Writes a file below the test's folder, its text without the common indentation."""
-
-    def written(name, text):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
-        return path
-
-    return written
 
 
 @pytest.fixture
